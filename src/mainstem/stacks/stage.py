@@ -1,0 +1,144 @@
+"""The parts a stack is made of: six protocols, in the order the water flows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from mainstem.base.request import Floats, Found, Ids, Pool, Request, Rows, Selection
+from mainstem.features.feedback import FeedbackBatch
+
+
+class Catalog(Protocol):
+    """Which items and users exist: ids to rows and back."""
+
+    @property
+    def item_ids(self) -> Ids:
+        """Every item's id; an item's row is its position here."""
+        ...
+
+    def item_rows(self, item_ids: Ids) -> Rows:
+        """The row of each item; -1 where the catalog does not hold it."""
+        ...
+
+
+class Source(Protocol):
+    """Offers candidates for one reason."""
+
+    @property
+    def name(self) -> str:
+        """How traces, quotas and explanations call it."""
+        ...
+
+    def retrieve(self, request: Request, user: Any, limit: int) -> Found:
+        """Which items it would show this viewer now, best first, at most ``limit``."""
+        ...
+
+
+class Union(Protocol):
+    """Makes one pool of what the sources found."""
+
+    def merge(self, request: Request, found: list[Found]) -> Pool:
+        """Every candidate once, best fused score first. ``found`` stands in the order of the stack's sources."""
+        ...
+
+
+class FeatureReader(Protocol):
+    """Feature values as of now."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns of what ``items`` answers, in order."""
+        ...
+
+    def user(self, request: Request) -> Any:
+        """The viewer's side, computed once a request. Opaque to the engine; sources, ranker and value read it."""
+        ...
+
+    def items(self, request: Request, user: Any, rows: Rows) -> Floats:
+        """Feature values of each candidate. Shapes: [n, f]."""
+        ...
+
+
+class Ranker(Protocol):
+    """Feature values to predictions."""
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The columns of what ``predict`` answers, in order."""
+        ...
+
+    def predict(self, request: Request, user: Any, rows: Rows, features: Floats) -> Floats:
+        """One prediction a head for each candidate, independent of the other candidates. Shapes: [n, h]."""
+        ...
+
+
+class Value(Protocol):
+    """Predictions to one number."""
+
+    def values(self, request: Request, user: Any, rows: Rows, predictions: Floats) -> Floats:
+        """What showing each candidate is worth; higher is better. Shapes: [n]."""
+        ...
+
+    def terms(self, request: Request, user: Any, rows: Rows, predictions: Floats) -> dict[str, Floats]:
+        """The parts the value is made of, by name, for explanations. Empty when it cannot be split."""
+        ...
+
+
+class Control(Protocol):
+    """Valued candidates to a slate."""
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """Every rule that may remove, demote or promote, in the order in which they are applied."""
+        ...
+
+    def select(self, request: Request, user: Any, pool: Pool, values: Floats) -> Selection:
+        """Which candidates are shown, in what order, and why the others are not."""
+        ...
+
+
+class Memory(Protocol):
+    """State that changes with feedback or with what was served."""
+
+    def apply(self, feedback: FeedbackBatch) -> None:
+        """Takes in outcomes, in time order."""
+        ...
+
+    def served(self, request: Request, rows: Rows) -> None:
+        """Takes in what was just shown."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A ranking stack: the parts, and nothing else. The runner does the rest.
+
+    Args:
+        quotas: Most candidates each source may offer, by source name; a source that is not named has ``candidates``.
+        candidates: Most candidates the union keeps.
+        rank: Most candidates the ranker scores, taken by fused score.
+        decimals: Values are rounded to this many decimals before anything is ordered, so that two implementations of the same sum
+            cannot order items differently; None leaves them as they are.
+        memories: Everything that must see feedback and served slates.
+    """
+
+    name: str
+    catalog: Catalog
+    sources: tuple[Source, ...]
+    union: Union
+    features: FeatureReader
+    ranker: Ranker
+    value: Value
+    control: Control
+    memories: tuple[Memory, ...] = ()
+    quotas: dict[str, int] = field(default_factory=dict)
+    candidates: int = 1_000
+    rank: int = 500
+    decimals: int | None = None
+    surfaces: tuple[str, ...] = ("feed", "groups", "pages")
+
+    def apply(self, feedback: FeedbackBatch) -> None:
+        """Lets every memory see these outcomes."""
+        for memory in self.memories:
+            memory.apply(feedback)
