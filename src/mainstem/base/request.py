@@ -75,7 +75,8 @@ class Pool:
 class Selection:
     """What control made of the valued candidates: the slate, and why everything else is not on it.
 
-    Shapes: ``order[k]`` are positions in the candidate arrays, best first; ``removed_by[n]`` int16 codes (see ``KEPT`` and those after);
+    Shapes: ``order[k]`` are positions in the candidate arrays, best first; ``removed_by[n]`` int16 codes (see ``KEPT``
+    and those after);
     ``propensities[k]`` the probability of standing there, 1 where nothing was random.
     ``fired`` lists (rule, candidate position, effect), where the effect is removed, demoted or promoted.
     """
@@ -111,7 +112,7 @@ class Trace:
     """The value of each candidate, split into the terms of the surface's expression."""
 
     def reason(self, position: int) -> str:
-        """Why the candidate at this position is not on the slate: a rule's name, or ``kept``, ``not_ranked``, ``scored_too_low``."""
+        """Why the candidate is not on the slate: a rule's name, or ``kept``, ``not_ranked``, ``scored_too_low``."""
         code = int(self.removed_by[position])
         if code >= FIRST_RULE:
             return self.rules[code - FIRST_RULE]

@@ -22,7 +22,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """A table of settings that refuses names it does not know."""
 
 
-class Data(Record):
+class Data(Record, frozen=True, kw_only=True):
     """Where the log comes from and how its columns map (docs/guides/data.md)."""
 
     path: str = ""
@@ -43,7 +43,7 @@ class Data(Record):
     """A table of user attributes beside the log."""
 
 
-class Training(Record):
+class Training(Record, frozen=True, kw_only=True):
     """How the unified model is trained."""
 
     validation_day: int = 0
@@ -56,7 +56,7 @@ class Training(Record):
     """How long after an impression its outcome is known to later requests."""
 
 
-class Serve(Record):
+class Serve(Record, frozen=True, kw_only=True):
     """The HTTP server."""
 
     host: str = "127.0.0.1"
@@ -82,14 +82,14 @@ class Serve(Record):
     """Which stacks live requests are mirrored to; empty means every remote one."""
 
 
-class Remote(Record):
+class Remote(Record, frozen=True, kw_only=True):
     """An outside stack behind HTTP (docs/reference/remote-protocol.md)."""
 
     url: str
     """Where it listens, such as http://127.0.0.1:8501."""
 
 
-class Rules(Record):
+class Rules(Record, frozen=True, kw_only=True):
     """What a slate of this surface must and must not do. Rules run in the order of these fields."""
 
     integrity: str = "closed"
@@ -108,7 +108,7 @@ class Rules(Record):
     """Share of slots given to a random candidate, with its propensity logged; 0 switches it off."""
 
 
-class Surface(Record):
+class Surface(Record, frozen=True, kw_only=True):
     """What one surface values and what it must never do. ``extends`` inherits every setting that is not given."""
 
     extends: str = ""
@@ -126,7 +126,7 @@ class Surface(Record):
     rules: Rules = Rules()
 
 
-class Settings(Record):
+class Settings(Record, frozen=True, kw_only=True):
     """Everything a workspace can set."""
 
     name: str = "mainstem"
@@ -145,7 +145,7 @@ class Settings(Record):
         """The surfaces that answer requests; the built-in three when the file names none."""
         named = {name: surface for name, surface in self.surfaces.items() if name != "base"}
         base = self.surfaces.get("base", Surface())
-        return named or {name: base for name in ("feed", "groups", "pages")}
+        return named or dict.fromkeys(("feed", "groups", "pages"), base)
 
 
 def read_settings(workspace: Path, environment: dict[str, str] | None = None) -> Settings:
@@ -186,7 +186,9 @@ def _checked(settings: Settings, where: str) -> Settings:
                 code="config-003",
             )
         if min(surface.count, surface.candidates, surface.rank) < 1:
-            raise ConfigError(f"{where}: surfaces.{name}: count, candidates and rank must be at least 1", code="config-003")
+            raise ConfigError(
+                f"{where}: surfaces.{name}: count, candidates and rank must be at least 1", code="config-003"
+            )
     for key, share in shares.items():
         if not 0 <= share <= 1:
             raise ConfigError(f"{where}: {key} is {share}, must be between 0 and 1", code="config-003")
@@ -262,4 +264,6 @@ def _number(value: str, kind: type, name: str) -> Any:
     try:
         return kind(value)
     except ValueError:
-        raise ConfigError(f"environment variable {name} is {value!r}, must be {kind.__name__}", code="config-003") from None
+        raise ConfigError(
+            f"environment variable {name} is {value!r}, must be {kind.__name__}", code="config-003"
+        ) from None

@@ -120,9 +120,7 @@ def _check(stack: Stack, request: Request) -> None:
         raise RequestError(f"count is {request.count}, must be at least 1", code="request-002")
 
 
-def _candidates(
-    stack: Stack, request: Request, user: Any, watch: Stopwatch, budget_s: float
-) -> tuple[Pool, int]:
+def _candidates(stack: Stack, request: Request, user: Any, watch: Stopwatch, budget_s: float) -> tuple[Pool, int]:
     """Everything the sources offer, merged; or exactly the items the request names."""
     if request.item_ids is not None:
         rows = stack.catalog.item_rows(request.item_ids)

@@ -1,0 +1,35 @@
+"""Fails when a file or a function has grown past what one idea needs."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+FILE_LINES = 600
+FUNCTION_LINES = 60
+
+
+def too_long() -> list[str]:
+    """Every file over 600 lines and every function over 60."""
+    found = []
+    for folder in ("src", "tests", "legacy", "benchmarks", "tools"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            text = path.read_text()
+            name = path.relative_to(ROOT)
+            lines = len(text.splitlines())
+            if lines > FILE_LINES:
+                found.append(f"{name}: {lines} lines, at most {FILE_LINES}")
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                    length = (node.end_lineno or node.lineno) - node.lineno + 1
+                    if length > FUNCTION_LINES:
+                        found.append(f"{name}:{node.lineno}: {node.name} has {length} lines, at most {FUNCTION_LINES}")
+    return found
+
+
+if __name__ == "__main__":
+    problems = too_long()
+    print("\n".join(problems) or "sizes: every file and function holds one idea")
+    sys.exit(bool(problems))
