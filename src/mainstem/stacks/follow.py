@@ -1,0 +1,223 @@
+"""How a stack's memory keeps up with the event log: every record once, in the log's order, also after a restart."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, Protocol, runtime_checkable
+
+import msgspec
+import numpy as np
+
+from mainstem.base.errors import StoreError
+from mainstem.base.heads import HEADS
+from mainstem.features.feedback import FeedbackBatch
+from mainstem.stacks.stage import Stack
+
+LOG = logging.getLogger("mainstem.follow")
+STEP: Final = 5_000
+"""Most records that are applied at once, so that a request never waits long for them."""
+
+
+class Entry(Protocol):
+    """One record of the log."""
+
+    @property
+    def offset(self) -> int:
+        """Its place in the log; later records have higher ones."""
+        ...
+
+    @property
+    def kind(self) -> str:
+        """``feedback`` or another lane of the same log."""
+        ...
+
+    @property
+    def body(self) -> bytes:
+        """The record as it was written."""
+        ...
+
+
+class Readable(Protocol):
+    """A log that can be followed."""
+
+    def read(self, after_offset: int, limit: int) -> Sequence[Entry]:
+        """The records after an offset, oldest first."""
+        ...
+
+
+@runtime_checkable
+class Kept(Protocol):
+    """A memory that can be written down and read back."""
+
+    def save(self, path: Path) -> None:
+        """Writes the whole state to this file."""
+        ...
+
+    def load(self, path: Path) -> None:
+        """Takes the state from this file."""
+        ...
+
+
+class _Current(msgspec.Struct, frozen=True):
+    offset: int
+    folder: str
+
+
+class Follower:
+    """Applies the log's feedback to a stack's memories by offset.
+
+    Args:
+        log: What is followed.
+        stack: Whose memories see it.
+        decode: Makes one batch of the bodies of feedback records.
+        keep: Folder for snapshots; None follows from the beginning at every start.
+    """
+
+    def __init__(
+        self,
+        log: Readable,
+        stack: Stack,
+        decode: Callable[[Sequence[bytes]], FeedbackBatch],
+        keep: Path | None = None,
+    ) -> None:
+        self._log = log
+        self._stack = stack
+        self._decode = decode
+        self._keep = keep
+        self.offset = 0
+        """The last record that the memories have seen."""
+        self.refused = 0
+        """Records that a memory could not take in; they are passed over and counted, so that one bad record stops nothing."""
+
+    def pending(self, limit: int = STEP) -> Sequence[Entry]:
+        """Records not yet applied. Reads only the log, so any thread may ask."""
+        return self._log.read(self.offset, limit)
+
+    def apply(self, entries: Sequence[Entry]) -> int:
+        """Lets the memories see these records; those seen before are skipped. Belongs to the thread that ranks.
+
+        Returns:
+            How many outcomes were applied.
+        """
+        fresh = [entry for entry in entries if entry.offset > self.offset]
+        if not fresh:
+            return 0
+        bodies = [entry.body for entry in fresh if entry.kind == "feedback"]
+        if bodies:
+            self._remember(bodies)
+        self.offset = fresh[-1].offset
+        return len(bodies)
+
+    def _remember(self, bodies: list[bytes]) -> None:
+        try:
+            batch = self._decode(bodies)
+            self._stack.apply(batch.take(np.argsort(batch.time_ms, kind="stable")))
+        except Exception:
+            LOG.exception("%d records after offset %d were passed over", len(bodies), self.offset)
+            self.refused += len(bodies)
+
+    def step(self) -> int:
+        """Reads and applies the next records; 0 when there are none."""
+        before = self.offset
+        self.apply(self.pending())
+        return self.offset - before
+
+    def catch_up(self) -> int:
+        """Applies everything the log holds now; answers the offset reached."""
+        while self.step():
+            pass
+        return self.offset
+
+    def start(self) -> int:
+        """The state of the newest snapshot, then every record after it; answers the offset reached."""
+        self._restore()
+        return self.catch_up()
+
+    def save(self) -> bool:
+        """Writes a snapshot with its offset, so that a start need not replay the whole log. False when a memory cannot be kept."""
+        memories = [memory for memory in self._stack.memories if isinstance(memory, Kept)]
+        if self._keep is None or len(memories) != len(self._stack.memories):
+            return False
+        name = f"at-{self.offset}"
+        scratch = self._keep / f".{name}.{os.getpid()}"
+        try:
+            shutil.rmtree(scratch, ignore_errors=True)
+            scratch.mkdir(parents=True)
+            for number, memory in enumerate(memories):
+                memory.save(scratch / f"{number}.npz")
+            self._publish(scratch, name)
+        except OSError as error:
+            shutil.rmtree(scratch, ignore_errors=True)
+            raise StoreError(f"the snapshot in {self._keep} was not written: {error}", code="store-020") from error
+        return True
+
+    def _publish(self, scratch: Path, name: str) -> None:
+        """Makes the snapshot the current one, in one step; then drops older ones."""
+        assert self._keep is not None
+        target = self._keep / name
+        if target.exists():
+            shutil.rmtree(scratch)
+        else:
+            scratch.rename(target)
+        pointer = self._keep / f".current.{os.getpid()}"
+        pointer.write_bytes(msgspec.json.encode(_Current(self.offset, name)))
+        os.replace(pointer, self._keep / "current.json")
+        for old in self._keep.glob("at-*"):
+            if old.name != name:
+                shutil.rmtree(old, ignore_errors=True)
+
+    def _restore(self) -> None:
+        current = self._keep / "current.json" if self._keep is not None else None
+        if current is None or not current.is_file():
+            return
+        assert self._keep is not None
+        try:
+            found = msgspec.json.decode(current.read_bytes(), type=_Current)
+            for number, memory in enumerate(self._stack.memories):
+                if isinstance(memory, Kept):
+                    memory.load(self._keep / found.folder / f"{number}.npz")
+        except (msgspec.DecodeError, OSError, ValueError) as error:
+            raise StoreError(
+                f"the snapshot {current} cannot be read: {error}",
+                code="store-021",
+                hint="delete the folder; the next start replays the log from its beginning",
+            ) from error
+        self.offset = found.offset
+
+
+class Outcome(Protocol):
+    """A feedback record, as far as memories need it (docs/reference/tables.md)."""
+
+    user_id: int
+    item_id: int
+    surface: str
+    scenario: int
+    time_ms: int
+    viewed: int | None
+    watch_ms: int | None
+    duration_ms: int | None
+
+
+def batch_of(records: Sequence[Outcome], surfaces: Sequence[str]) -> FeedbackBatch:
+    """Feedback records as one struct of arrays, in their order; what a record leaves out is unknown."""
+    code = {name: at for at, name in enumerate(surfaces)}
+    outcomes = [[_known(getattr(one, head, None)) for head in HEADS] for one in records]
+    return FeedbackBatch(
+        user_id=np.array([one.user_id for one in records], np.int64),
+        item_id=np.array([one.item_id for one in records], np.int64),
+        surface=np.array([code.get(one.surface, -1) for one in records], np.int8),
+        scenario=np.array([one.scenario for one in records], np.int16),
+        time_ms=np.array([one.time_ms for one in records], np.int64),
+        outcomes=np.array(outcomes, np.int8).reshape(len(records), len(HEADS)),
+        viewed=np.array([_known(one.viewed) for one in records], np.int8),
+        watch_s=np.array([np.nan if one.watch_ms is None else one.watch_ms / 1e3 for one in records], np.float32),
+        duration_s=np.array([(one.duration_ms or 0) / 1e3 for one in records], np.float32),
+    )
+
+
+def _known(value: int | None) -> int:
+    return -1 if value is None else int(value)

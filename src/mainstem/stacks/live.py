@@ -1,0 +1,205 @@
+"""A running platform in one process: it ranks, takes in what happened, and can say why.
+
+One thread owns a ``Live``: requests, feedback and explanations run on it one after the other (``api/lane.py``), so no part of a
+stack needs a lock.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mainstem.base.clock import Clock
+from mainstem.base.errors import RequestError, did_you_mean
+from mainstem.base.request import Ids, Request, Rows, Slate
+from mainstem.base.settings import Settings
+from mainstem.stacks.follow import Follower
+from mainstem.stacks.remote import RemoteStack
+from mainstem.stacks.run import run
+from mainstem.stacks.stage import Stack
+from mainstem.stacks.why import Why, why
+
+LOG = logging.getLogger("mainstem.live")
+FUTURE_MS = 300_000
+"""Clocks of clients may be ahead by this much; what is later is refused."""
+COUNT_LIMIT = 500
+"""Most items one request may ask for."""
+
+
+class OffsetClock:
+    """A clock that is a fixed time ahead or behind another: a past log is served as of its own time.
+
+    Args:
+        clock: What it runs with.
+        starts_ms: What it shows now.
+    """
+
+    def __init__(self, clock: Clock, starts_ms: int) -> None:
+        self._clock = clock
+        self._ahead_ms = starts_ms - clock.now_ms()
+
+    def now_ms(self) -> int:
+        """The other clock's time, moved."""
+        return self._clock.now_ms() + self._ahead_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The numbers of text ids, for logs whose ids are words (``ids_user.parquet``, ``ids_item.parquet``)."""
+
+    users: Mapping[str, int]
+    items: Mapping[str, int]
+
+    def user(self, given: int | str) -> int | None:
+        """The user's number; None when the log does not know the name."""
+        return _number(given, self.users, "user_id")
+
+    def item(self, given: int | str) -> int | None:
+        """The item's number; None when the log does not know the name."""
+        return _number(given, self.items, "item_id")
+
+
+def _number(given: int | str, table: Mapping[str, int], what: str) -> int | None:
+    if isinstance(given, str):
+        known = table.get(given)
+        if known is not None or table or not _is_integer(given):
+            return known
+        given = int(given)
+    if not -(2**63) <= given < 2**63:
+        raise RequestError(f"{what} {given} does not fit 64 bits", code="request-005")
+    return given
+
+
+def _is_integer(text: str) -> bool:
+    return len(text) < 40 and text.isascii() and text.removeprefix("-").isdigit()
+
+
+NO_NAMES = Names({}, {})
+
+
+class Live:
+    """The unified stack, its memory of what happened, and the stacks beside it.
+
+    Args:
+        stack: What answers.
+        settings: Surfaces and budgets.
+        clock: What "now" is when a request does not say.
+        follower: Keeps the stack's memories up with the event log.
+        fallback: Catalog rows, best first, that may be shown to anybody when nothing else works: checked items only.
+        names: Numbers of text ids.
+        remotes: Outside stacks by name.
+        arm: The experiment arm written beside every impression.
+    """
+
+    def __init__(
+        self,
+        stack: Stack,
+        settings: Settings,
+        clock: Clock,
+        follower: Follower,
+        fallback: Rows,
+        *,
+        names: Names = NO_NAMES,
+        remotes: Mapping[str, RemoteStack] | None = None,
+        arm: str = "",
+    ) -> None:
+        self.stack = stack
+        self.settings = settings
+        self.surfaces = settings.served()
+        self.clock = clock
+        self.follower = follower
+        self.names = names
+        self.remotes = dict(remotes or {})
+        self.arm = arm
+        self._fallback = fallback
+        self._source_budget_s = settings.serve.source_budget_ms / 1e3
+        self._dry = replace(stack, memories=())
+
+    def request(
+        self,
+        request_id: int,
+        user_id: int,
+        surface: str,
+        *,
+        count: int = 0,
+        now_ms: int | None = None,
+        scenario: int = -1,
+        item_ids: Ids | None = None,
+        failures: frozenset[str] = frozenset(),
+    ) -> Request:
+        """What is asked, with the surface's defaults filled in.
+
+        Raises:
+            RequestError: Unknown surface (``request-001``), count out of bounds (``request-002``) or a time in the future
+                (``request-004``).
+        """
+        known = self.surfaces.get(surface)
+        if known is None:
+            raise RequestError(
+                f"surface {surface!r} is not configured",
+                code="request-001",
+                status=404,
+                hint=did_you_mean(surface, self.surfaces),
+            )
+        count = count or known.count
+        if not 0 < count <= COUNT_LIMIT:
+            raise RequestError(f"count is {count}, must be 1 to {COUNT_LIMIT}", code="request-002")
+        present_ms = self.clock.now_ms()
+        if now_ms is not None and now_ms > present_ms + FUTURE_MS:
+            raise RequestError(f"now_ms {now_ms} is in the future; here it is {present_ms}", code="request-004")
+        at_ms = present_ms if now_ms is None else now_ms
+        return Request(request_id, user_id, surface, at_ms, count, scenario, item_ids, failures)
+
+    def rank(self, request: Request, explain: bool = False) -> Slate:
+        """What this viewer is shown. A stage that fails without a fallback of its own is answered from the declared fallback list.
+
+        Raises:
+            RequestError: The request itself is wrong.
+        """
+        try:
+            return run(self.stack, request, explain=explain, source_budget_s=self._source_budget_s)
+        except RequestError:
+            raise
+        except Exception as error:
+            LOG.exception("request %d fell back", request.request_id)
+            return self.fallback(request, f"stack: {type(error).__name__}: {error}"[:200])
+
+    def fallback(self, request: Request, reason: str) -> Slate:
+        """A slate made of the declared fallback list alone: it touches no state, so any thread may ask for it at any time.
+
+        A request that names its items gets those of them that are on the list: what is not known to be fine is not shown.
+        """
+        ids = self.stack.catalog.item_ids[self._fallback]
+        if request.item_ids is not None:
+            ids = ids[np.isin(ids, request.item_ids)]
+        ids = ids[: request.count]
+        return Slate(
+            request_id=request.request_id,
+            stack="fallback",
+            surface=request.surface,
+            item_ids=ids,
+            scores=np.zeros(len(ids)),
+            propensities=np.ones(len(ids)),
+            trace=None,
+            degraded=(reason,),
+        )
+
+    def dry_rank(self, request: Request, explain: bool = True) -> Slate:
+        """What this viewer would be shown; nothing remembers that it was asked."""
+        return run(self._dry, request, explain=explain, source_budget_s=self._source_budget_s)
+
+    def explain(self, request: Request, item_id: int) -> Why:
+        """Why the viewer is, or is not, shown this item. Changes no state."""
+        return why(self._dry, self.dry_rank(request), request, item_id)
+
+
+def popular_rows(times_shown: np.ndarray, checked: np.ndarray, most: int = 500) -> Rows:
+    """A fallback list: the most shown items among those whose safety check is done, ties by row."""
+    order = np.lexsort((np.arange(len(times_shown)), -times_shown))
+    return order[checked[order]][:most].astype(np.int64)
+
+
+__all__ = ["FUTURE_MS", "NO_NAMES", "Live", "Names", "OffsetClock", "popular_rows"]
