@@ -95,7 +95,7 @@ def test_exploration_is_fixed_by_the_request_and_happens_as_often_as_declared():
     [(True, False, [0]), (False, False, [0, 2]), (True, True, []), (False, True, [0, 1, 2])],
 )
 def test_a_failed_safety_lookup_does_what_the_surface_declares(closed, failing, shown):
-    rule = Integrity(np.array([FINE, VIOLATING, UNKNOWN], np.int8), closed=closed)
+    rule = Integrity(np.array([FINE, VIOLATING, UNKNOWN, UNKNOWN], np.int8), closed=closed)
     chosen = control(SlateRules(), filters=[rule]).select(
         ask(5, failures=["safety"] if failing else []), [], pool(3), np.array([3.0, 2.0, 1.0])
     )

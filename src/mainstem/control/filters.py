@@ -32,7 +32,8 @@ class Integrity:
     """Whether an item passed its safety check, with a declared answer for when the check cannot be read.
 
     Args:
-        states: One of ``FINE``, ``VIOLATING``, ``UNKNOWN`` for each catalog row.
+        states: One of ``FINE``, ``VIOLATING``, ``UNKNOWN`` for each catalog row, and ``UNKNOWN`` in a last row for items the
+            catalog does not hold (row -1).
         closed: When the lookup fails, True drops the item and False shows it.
     """
 
@@ -46,7 +47,7 @@ class Integrity:
         """True for violating items, and for unchecked ones where the rule fails closed."""
         if "safety" in request.failures:
             return np.full(len(pool.rows), self._closed)
-        states = np.where(pool.rows >= 0, self._states[pool.rows], UNKNOWN)
+        states = self._states[pool.rows]
         return (states == VIOLATING) | ((states == UNKNOWN) & self._closed)
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from mainstem.base.errors import RequestError, did_you_mean
-from mainstem.base.request import KEPT, NOT_RANKED, Floats, Found, Pool, Request, Rows, Slate, Trace
+from mainstem.base.request import NOT_RANKED, Floats, Found, Ids, Pool, Request, Rows, Slate, Trace
 from mainstem.stacks.stage import Source, Stack
 
 T = TypeVar("T")
@@ -197,11 +197,8 @@ def _rounded(stack: Stack, values: Floats) -> Floats:
     return values if stack.decimals is None else np.round(values, stack.decimals)
 
 
-def _ids(stack: Stack, request: Request, rows: Rows) -> np.ndarray:
+def _ids(stack: Stack, request: Request, rows: Rows) -> Ids:
     """Item ids of candidates; an item the catalog does not hold keeps the id the request gave it."""
     if request.item_ids is not None:
         return np.asarray(request.item_ids, np.int64)
-    return stack.catalog.item_ids[rows]
-
-
-__all__ = ["KEPT", "Rows", "Stopwatch", "run", "score"]
+    return stack.catalog.items.ids[rows]

@@ -5,21 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from mainstem.base.request import Floats, Found, Ids, Pool, Request, Rows, Selection
+from mainstem.base.request import Floats, Found, Pool, Request, Rows, Selection
+from mainstem.features.catalog import Catalog
 from mainstem.features.feedback import FeedbackBatch
-
-
-class Catalog(Protocol):
-    """Which items and users exist: ids to rows and back."""
-
-    @property
-    def item_ids(self) -> Ids:
-        """Every item's id; an item's row is its position here."""
-        ...
-
-    def item_rows(self, item_ids: Ids) -> Rows:
-        """The row of each item; -1 where the catalog does not hold it."""
-        ...
 
 
 class Source(Protocol):
