@@ -118,3 +118,16 @@ def test_an_item_the_catalog_does_not_hold_is_no_ones_creator():
     candidates = Pool(rows, np.zeros(3, np.uint32), np.zeros(3))
     chosen = control(SlateRules(creator_cap=1)).select(ask(3), [], candidates, np.array([3.0, 2.0, 1.0]))
     assert chosen.order.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("rule", ["creator_cap", "variety", "quota", "exploration", "seen"])
+def test_a_rule_that_is_switched_off_no_longer_fires(rule):
+    mask = np.zeros(ITEMS)
+    mask[56:] = 1
+    rules = SlateRules(creator_cap=1, quotas=((0, 1),), variety=0.3, exploration_share=0.9)
+    layer = control(rules, np.arange(ITEMS) // 3, np.arange(ITEMS) // 10, [Seen(Nobody(), last=3, catalog_size=ITEMS)])
+    asked = (ask(9), [0, 1, 2], pool(mask=mask), -np.arange(ITEMS, dtype=float))
+    fired = {name for name, _, _ in layer.select(*asked).fired}
+    assert rule in fired
+    assert rule not in {name for name, _, _ in layer.without(rule).select(*asked).fired}
+    assert layer.without(rule).rules == layer.rules

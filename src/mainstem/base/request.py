@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ids = NDArray[np.int64]
-Rows = NDArray[np.int64]
+Rows = NDArray[np.integer[Any]]
 """Positions in the catalog's arrays; -1 is an item or user the catalog does not hold."""
 Floats = NDArray[np.floating[Any]]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,14 @@ from numpy.typing import NDArray
 from mainstem.base.request import FIRST_RULE, KEPT, SCORED_TOO_LOW, Floats, Pool, Request, Rows, Selection
 from mainstem.base.seeds import uniforms
 from mainstem.control.filters import Filter
+
+_OFF: dict[str, dict[str, Any]] = {
+    "creator_cap": {"creator_cap": 0},
+    "variety": {"variety": 1.0},
+    "quota": {"quotas": ()},
+    "exploration": {"exploration_share": 0.0},
+}
+"""What switches each slate rule off."""
 
 _POOL_FACTOR = 6
 """The greedy pass looks at this many candidates a slot before it looks at all of them."""
@@ -78,6 +86,15 @@ class SurfaceControl:
         for position in np.flatnonzero(removed_by >= FIRST_RULE).tolist():
             fired.append((self.rules[removed_by[position] - FIRST_RULE], position, "removed"))
         return Selection(slate, removed_by, propensities, tuple(fired))
+
+    def without(self, rule: str) -> SurfaceControl:
+        """The same layer with one rule switched off on every surface."""
+        changed = _OFF.get(rule, {})
+        filters = {name: tuple(one for one in chain if one.name != rule) for name, chain in self._filters.items()}
+        slate_rules = {name: replace(rules, **changed) for name, rules in self._slate_rules.items()}
+        layer = SurfaceControl(filters, slate_rules, self._creators, self._categories, self._seed)
+        layer.rules, layer._code = self.rules, self._code
+        return layer
 
     def _filtered(
         self, request: Request, user: Any, pool: Pool, order: Rows, removed_by: NDArray[np.int16]

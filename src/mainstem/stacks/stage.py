@@ -85,6 +85,10 @@ class Control(Protocol):
         """Which candidates are shown, in what order, and why the others are not."""
         ...
 
+    def without(self, rule: str) -> Control:
+        """The same layer with one rule switched off, to see what it costs or to plant a fault."""
+        ...
+
 
 class Memory(Protocol):
     """State that changes with feedback or with what was served."""

@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from mainstem.base.heads import HEADS
-from mainstem.stacks.remote import RemoteStack
+from mainstem.stacks.remote import Line, RemoteStack
 from mainstem.stacks.remote_protocol import ScoreAnswer
 
 _PLACE: Final = ("request_id", "user_id", "item_id", "surface", "scenario", "time_ms", "position")
@@ -80,7 +80,7 @@ def _request_starts(impressions: pl.DataFrame) -> NDArray[np.int64]:
 
 def _lines(
     impressions: pl.DataFrame, starts: NDArray[np.int64], ends: NDArray[np.int64], delay_ms: int
-) -> Iterator[tuple[str, dict[str, Any]]]:
+) -> Iterator[Line]:
     """Score and event lines merged by time; an outcome known at the time of a request stands before it."""
     times = impressions["time_ms"].to_numpy()
     records = feedback_records(impressions)
