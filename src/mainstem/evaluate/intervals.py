@@ -17,6 +17,8 @@ _CHUNK_WEIGHTS = 1 << 20
 """Weights drawn at a time; they stay in cache and memory stays small."""
 _MOST_EMPTY_SHARE = 0.05
 """A metric that more resamples than this cannot compute has too few users for an interval."""
+_NOTHING = 1e-12
+"""Sums this small are rounding: a difference of equal arms is 0 and not 5e-17, or it would pass for a gain."""
 _POISSON_CDF = np.cumsum(np.exp(-1.0) / np.cumprod(np.concatenate([[1.0], np.arange(1.0, 13.0)])))
 
 
@@ -71,8 +73,8 @@ class Resampled:
         if drawn is None:
             return None
         low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-        mid = float(self.measured[used] @ weight[used])
-        return Interval(float(low), mid, float(high), level, int(self.n[used].min()), self.source)
+        mid = _settled(self.measured[used] @ weight[used])
+        return Interval(float(low), float(mid), float(high), level, int(self.n[used].min()), self.source)
 
     def p_below(self, weights: ArrayLike, bound: float = 0.0) -> float | None:
         """One-sided p of "the weighted sum is at most ``bound``": small when it is surely above."""
@@ -86,7 +88,7 @@ class Resampled:
 
     def _draws(self, weight: NDArray[np.float64]) -> NDArray[np.float64] | None:
         used = weight != 0
-        drawn = self.draws[:, used] @ weight[used]
+        drawn = _settled(self.draws[:, used] @ weight[used])
         known = drawn[~np.isnan(drawn)]
         if np.isnan(self.measured[used]).any() or len(known) < (1 - _MOST_EMPTY_SHARE) * len(drawn):
             return None
@@ -137,6 +139,11 @@ def _distinct_columns(
     under = np.array([place(metric.under) for metric in metrics], np.int64)
     columns = np.stack(arrays, axis=1) if arrays else np.zeros((users, 0))
     return np.ascontiguousarray(columns), over, under
+
+
+def _settled(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The values with rounding noise around 0 taken out."""
+    return np.where(np.abs(values) < _NOTHING, 0.0, values)
 
 
 def _divide(over: NDArray[np.float64], under: NDArray[np.float64]) -> NDArray[np.float64]:

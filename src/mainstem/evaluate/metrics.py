@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mainstem.evaluate.checks import binary_labels, finite_scores, probabilities, same_length
-from mainstem.evaluate.within_user import Ints, WithinUser, mid_ranks, sums_by, within_user
+from mainstem.evaluate.within_user import Ints, WithinUser, mid_ranks, sums_by, tied_runs, within_user
 
 _TINY = 1e-12
 
@@ -146,10 +146,12 @@ def auc_by_user(scores: NDArray[np.float64], labels: NDArray[np.float64], user: 
     m, n = int(positive.sum()), int((~positive).sum())
     if m == 0 or n == 0:
         return None
-    ranks = mid_ranks(scores)
+    order, low, high = tied_runs(scores)
+    counted = np.concatenate([[0], np.cumsum(positive[order])])
+    positives_below = (counted[low] + counted[high]) / 2
+    negatives_below = (low + high) / 2 - positives_below
     share = np.empty(len(scores))
-    share[positive] = (ranks[positive] - mid_ranks(scores[positive])) / n
-    share[~positive] = 1 - (ranks[~positive] - mid_ranks(scores[~positive])) / m
+    share[order] = np.where(positive[order], negatives_below / n, 1 - positives_below / m)
     value = float(share[positive].mean())
     influence = sums_by(user, (share - value) / np.where(positive, m, n), users)
     under = (np.bincount(user, minlength=users) > 0).astype(np.float64)

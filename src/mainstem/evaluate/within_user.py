@@ -65,14 +65,19 @@ def sums_by(groups: Ints, weights: NDArray[np.float64], count: int) -> NDArray[n
 
 def mid_ranks(scores: Floats) -> NDArray[np.float64]:
     """The 1-based rank of each score over all rows, lowest first; equal scores share the mean of their ranks."""
-    order = np.argsort(scores, kind="stable")
-    ranked = scores[order]
-    starts = np.ones(len(order), bool)
-    starts[1:] = ranked[1:] != ranked[:-1]
-    low, high = _spans(starts, len(order))
+    order, low, high = tied_runs(scores)
     ranks = np.empty(len(order), np.float64)
     ranks[order] = (low + high + 1) / 2
     return ranks
+
+
+def tied_runs(scores: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """The rows in the order of their scores, lowest first, and for each the span of places its equals take."""
+    order = np.argsort(scores)
+    ranked = scores[order]
+    starts = np.ones(len(order), bool)
+    starts[1:] = ranked[1:] != ranked[:-1]
+    return order, *_spans(starts, len(order))
 
 
 def mid_ranks_within(users: Ints, scores: Floats) -> NDArray[np.float64]:
