@@ -70,6 +70,8 @@ class Serve(Record, frozen=True, kw_only=True):
     """Larger request bodies are refused with 413."""
     queue_limit: int = 64
     """Requests in flight above this are refused with 429."""
+    client_rate_per_s: float = 0
+    """Requests a second that one client address may send on average; 0 is no limit."""
     request_budget_ms: int = 250
     """After this a request is answered from the fallback."""
     source_budget_ms: int = 50

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
 
@@ -13,9 +13,11 @@ import msgspec
 import numpy as np
 
 from mainstem.base.errors import StoreError
-from mainstem.base.heads import HEADS
+from mainstem.base.heads import HEADS, SURFACES
+from mainstem.data.records import Feedback
 from mainstem.features.feedback import FeedbackBatch
 from mainstem.stacks.stage import Stack
+from mainstem.store.event_log import FEEDBACK
 
 LOG = logging.getLogger("mainstem.follow")
 STEP: Final = 5_000
@@ -31,12 +33,7 @@ class Entry(Protocol):
         ...
 
     @property
-    def kind(self) -> str:
-        """``feedback`` or another lane of the same log."""
-        ...
-
-    @property
-    def body(self) -> bytes:
+    def payload(self) -> bytes:
         """The record as it was written."""
         ...
 
@@ -44,8 +41,8 @@ class Entry(Protocol):
 class Readable(Protocol):
     """A log that can be followed."""
 
-    def read(self, after_offset: int, limit: int) -> Sequence[Entry]:
-        """The records after an offset, oldest first."""
+    def read(self, after_offset: int = 0, limit: int = 1_000, kind: str | None = None) -> Sequence[Entry]:
+        """The records of one kind after an offset, oldest first."""
         ...
 
 
@@ -62,6 +59,9 @@ class Kept(Protocol):
         ...
 
 
+_DECODE = msgspec.json.Decoder(Feedback).decode
+
+
 class _Current(msgspec.Struct, frozen=True):
     offset: int
     folder: str
@@ -73,7 +73,7 @@ class Follower:
     Args:
         log: What is followed.
         stack: Whose memories see it.
-        decode: Makes one batch of the bodies of feedback records.
+        surfaces: The names whose position is a surface's code.
         keep: Folder for snapshots; None follows from the beginning at every start.
     """
 
@@ -81,12 +81,12 @@ class Follower:
         self,
         log: Readable,
         stack: Stack,
-        decode: Callable[[Sequence[bytes]], FeedbackBatch],
+        surfaces: Sequence[str] = SURFACES,
         keep: Path | None = None,
     ) -> None:
         self._log = log
         self._stack = stack
-        self._decode = decode
+        self._surfaces = tuple(surfaces)
         self._keep = keep
         self.offset = 0
         """The last record that the memories have seen."""
@@ -95,7 +95,7 @@ class Follower:
 
     def pending(self, limit: int = STEP) -> Sequence[Entry]:
         """Records not yet applied. Reads only the log, so any thread may ask."""
-        return self._log.read(self.offset, limit)
+        return self._log.read(self.offset, limit, FEEDBACK)
 
     def apply(self, entries: Sequence[Entry]) -> int:
         """Lets the memories see these records; those seen before are skipped. Belongs to the thread that ranks.
@@ -106,19 +106,17 @@ class Follower:
         fresh = [entry for entry in entries if entry.offset > self.offset]
         if not fresh:
             return 0
-        bodies = [entry.body for entry in fresh if entry.kind == "feedback"]
-        if bodies:
-            self._remember(bodies)
+        self._remember([entry.payload for entry in fresh])
         self.offset = fresh[-1].offset
-        return len(bodies)
+        return len(fresh)
 
-    def _remember(self, bodies: list[bytes]) -> None:
+    def _remember(self, payloads: list[bytes]) -> None:
         try:
-            batch = self._decode(bodies)
+            batch = batch_of([_DECODE(payload) for payload in payloads], self._surfaces)
             self._stack.apply(batch.take(np.argsort(batch.time_ms, kind="stable")))
         except Exception:
-            LOG.exception("%d records after offset %d were passed over", len(bodies), self.offset)
-            self.refused += len(bodies)
+            LOG.exception("%d records after offset %d were passed over", len(payloads), self.offset)
+            self.refused += len(payloads)
 
     def step(self) -> int:
         """Reads and applies the next records; 0 when there are none."""
@@ -189,20 +187,7 @@ class Follower:
         self.offset = found.offset
 
 
-class Outcome(Protocol):
-    """A feedback record, as far as memories need it (docs/reference/tables.md)."""
-
-    user_id: int
-    item_id: int
-    surface: str
-    scenario: int
-    time_ms: int
-    viewed: int | None
-    watch_ms: int | None
-    duration_ms: int | None
-
-
-def batch_of(records: Sequence[Outcome], surfaces: Sequence[str]) -> FeedbackBatch:
+def batch_of(records: Sequence[Feedback], surfaces: Sequence[str]) -> FeedbackBatch:
     """Feedback records as one struct of arrays, in their order; what a record leaves out is unknown."""
     code = {name: at for at, name in enumerate(surfaces)}
     outcomes = [[_known(getattr(one, head, None)) for head in HEADS] for one in records]

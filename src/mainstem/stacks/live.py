@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,11 +16,14 @@ from mainstem.base.clock import Clock
 from mainstem.base.errors import RequestError, did_you_mean
 from mainstem.base.request import Ids, Request, Rows, Slate
 from mainstem.base.settings import Settings
+from mainstem.data.records import IdTable
 from mainstem.stacks.follow import Follower
+from mainstem.stacks.impression import impression_of
 from mainstem.stacks.remote import RemoteStack
 from mainstem.stacks.run import run
 from mainstem.stacks.stage import Stack
 from mainstem.stacks.why import Why, why
+from mainstem.store.event_log import EventLog
 
 LOG = logging.getLogger("mainstem.live")
 FUTURE_MS = 300_000
@@ -46,40 +49,6 @@ class OffsetClock:
         return self._clock.now_ms() + self._ahead_ms
 
 
-@dataclass(frozen=True, slots=True)
-class Names:
-    """The numbers of text ids, for logs whose ids are words (``ids_user.parquet``, ``ids_item.parquet``)."""
-
-    users: Mapping[str, int]
-    items: Mapping[str, int]
-
-    def user(self, given: int | str) -> int | None:
-        """The user's number; None when the log does not know the name."""
-        return _number(given, self.users, "user_id")
-
-    def item(self, given: int | str) -> int | None:
-        """The item's number; None when the log does not know the name."""
-        return _number(given, self.items, "item_id")
-
-
-def _number(given: int | str, table: Mapping[str, int], what: str) -> int | None:
-    if isinstance(given, str):
-        known = table.get(given)
-        if known is not None or table or not _is_integer(given):
-            return known
-        given = int(given)
-    if not -(2**63) <= given < 2**63:
-        raise RequestError(f"{what} {given} does not fit 64 bits", code="request-005")
-    return given
-
-
-def _is_integer(text: str) -> bool:
-    return len(text) < 40 and text.isascii() and text.removeprefix("-").isdigit()
-
-
-NO_NAMES = Names({}, {})
-
-
 class Live:
     """The unified stack, its memory of what happened, and the stacks beside it.
 
@@ -87,9 +56,10 @@ class Live:
         stack: What answers.
         settings: Surfaces and budgets.
         clock: What "now" is when a request does not say.
-        follower: Keeps the stack's memories up with the event log.
+        log: The durable event log.
+        follower: Keeps the stack's memories up with the log.
         fallback: Catalog rows, best first, that may be shown to anybody when nothing else works: checked items only.
-        names: Numbers of text ids.
+        ids: Numbers of text ids; None when the log's ids are numbers.
         remotes: Outside stacks by name.
         arm: The experiment arm written beside every impression.
     """
@@ -99,10 +69,11 @@ class Live:
         stack: Stack,
         settings: Settings,
         clock: Clock,
+        log: EventLog,
         follower: Follower,
         fallback: Rows,
         *,
-        names: Names = NO_NAMES,
+        ids: IdTable | None = None,
         remotes: Mapping[str, RemoteStack] | None = None,
         arm: str = "",
     ) -> None:
@@ -110,8 +81,9 @@ class Live:
         self.settings = settings
         self.surfaces = settings.served()
         self.clock = clock
+        self.log = log
         self.follower = follower
-        self.names = names
+        self.ids = ids
         self.remotes = dict(remotes or {})
         self.arm = arm
         self._fallback = fallback
@@ -172,7 +144,7 @@ class Live:
 
         A request that names its items gets those of them that are on the list: what is not known to be fine is not shown.
         """
-        ids = self.stack.catalog.item_ids[self._fallback]
+        ids = self.stack.catalog.items.ids[self._fallback]
         if request.item_ids is not None:
             ids = ids[np.isin(ids, request.item_ids)]
         ids = ids[: request.count]
@@ -186,6 +158,10 @@ class Live:
             trace=None,
             degraded=(reason,),
         )
+
+    def remember(self, request: Request, slate: Slate) -> bool:
+        """Writes down what was served. Never waits; False when the log had no room, which the log counts."""
+        return self.log.offer(impression_of(request, slate, self.arm))
 
     def dry_rank(self, request: Request, explain: bool = True) -> Slate:
         """What this viewer would be shown; nothing remembers that it was asked."""
@@ -202,4 +178,4 @@ def popular_rows(times_shown: np.ndarray, checked: np.ndarray, most: int = 500) 
     return order[checked[order]][:most].astype(np.int64)
 
 
-__all__ = ["FUTURE_MS", "NO_NAMES", "Live", "Names", "OffsetClock", "popular_rows"]
+__all__ = ["FUTURE_MS", "Live", "OffsetClock", "popular_rows"]

@@ -188,7 +188,7 @@ def _never_retrieved(stack: Stack, base: Why, slate: Slate, trace: Trace, reques
 def _unbounded(stack: Stack, source: Source, request: Request, user: Any, row: int) -> Offer:
     limit = _limit(stack, source.name)
     try:
-        found = source.retrieve(request, user, len(stack.catalog.item_ids))
+        found = source.retrieve(request, user, len(stack.catalog.items.ids))
     except Exception as error:
         return Offer(source.name, False, None, limit, f"failed: {type(error).__name__}: {error}"[:200])
     at = np.flatnonzero(found.rows == row)

@@ -1,0 +1,161 @@
+"""``GET /v1/openapi.json``: every route with its records, built from the records themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from mainstem.api.bodies import send_json
+from mainstem.api.schemas import (
+    EventsAnswer,
+    ExplainAnswer,
+    HealthAnswer,
+    Problem,
+    RankAnswer,
+    RankBody,
+    ReadyAnswer,
+    ShadowAnswer,
+)
+from mainstem.data.records import MAX_EVENTS, Feedback
+
+
+class EventsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Outcomes of shown items."""
+
+    events: list[Feedback]
+
+
+@dataclass(frozen=True, slots=True)
+class RouteDoc:
+    """What the description says about one route.
+
+    Args:
+        refusals: Status = when it is answered.
+    """
+
+    method: str
+    path: str
+    summary: str
+    answer: type | None
+    body: type | None = None
+    example: dict[str, Any] | None = None
+    parameters: tuple[tuple[str, str, bool, str], ...] = ()
+    refusals: tuple[tuple[int, str], ...] = ()
+    token: bool = False
+
+
+_BUSY = ((429, "Too many requests; Retry-After says when to come back"), (503, "Not ready, or the disk refused"))
+_EVENT = {"request_id": 41, "user_id": 7, "item_id": 99, "surface": "feed", "time_ms": 1650812741436, "click": 1}
+
+ROUTES = (
+    RouteDoc(
+        "POST",
+        "/v1/surfaces/{surface}/rank",
+        "Which items this viewer is shown on this surface",
+        RankAnswer,
+        RankBody,
+        {"user_id": 7, "count": 10},
+        (("surface", "path", True, "string"),),
+        (
+            (400, "The body is wrong; the message says where"),
+            (404, "No such surface"),
+            (413, "The body is too large"),
+            *_BUSY,
+        ),
+    ),
+    RouteDoc(
+        "POST",
+        "/v1/events",
+        f"What became of shown items, at most {MAX_EVENTS} at once; acknowledged when it is on disk",
+        EventsAnswer,
+        EventsBody,
+        {"events": [_EVENT]},
+        refusals=((400, "A record is wrong; nothing was taken"), (401, "No valid token"), (413, "Too large"), *_BUSY),
+        token=True,
+    ),
+    RouteDoc(
+        "GET",
+        "/v1/explain",
+        "Why a viewer is, or is not, shown an item",
+        ExplainAnswer,
+        parameters=(
+            ("user", "query", True, "string"),
+            ("item", "query", True, "string"),
+            ("surface", "query", True, "string"),
+            ("now_ms", "query", False, "integer"),
+            ("request_id", "query", False, "integer"),
+            ("count", "query", False, "integer"),
+        ),
+        refusals=((400, "A parameter is missing or wrong"), (404, "No such surface"), *_BUSY),
+    ),
+    RouteDoc("GET", "/v1/health", "Whether the process lives", HealthAnswer),
+    RouteDoc(
+        "GET", "/v1/ready", "Whether requests should come here", ReadyAnswer, refusals=((503, "Not now; see reasons"),)
+    ),
+    RouteDoc("GET", "/v1/shadow", "How live answers differed from the other stacks' lately", ShadowAnswer),
+    RouteDoc("GET", "/v1/openapi.json", "This description", None),
+    RouteDoc("GET", "/metrics", "Counters in Prometheus' form", None),
+)
+
+
+_LICENSE = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
+
+
+@cache
+def description() -> dict[str, Any]:
+    """The OpenAPI 3.1 description of the server."""
+    records = [Problem, *(one for route in ROUTES for one in (route.body, route.answer) if one is not None)]
+    schemas, components = msgspec.json.schema_components(records, ref_template="#/components/schemas/{name}")
+    reference = dict(zip(records, schemas, strict=True))
+    paths: dict[str, Any] = {}
+    for route in ROUTES:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, reference)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Mainstem",
+            "version": version("mainstem"),
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _operation(route: RouteDoc, reference: dict[type, Any]) -> dict[str, Any]:
+    answers: dict[str, Any] = {"200": {"description": route.summary}}
+    if route.answer is not None:
+        answers["200"]["content"] = {"application/json": {"schema": reference[route.answer]}}
+    for status, when in route.refusals:
+        schema = reference[ReadyAnswer if route.answer is ReadyAnswer else Problem]
+        answers[str(status)] = {"description": when, "content": {"application/json": {"schema": schema}}}
+    operation: dict[str, Any] = {"summary": route.summary, "responses": answers}
+    if route.parameters:
+        operation["parameters"] = [
+            {"name": name, "in": place, "required": needed, "schema": {"type": kind}}
+            for name, place, needed, kind in route.parameters
+        ]
+    if route.body is not None:
+        content: dict[str, Any] = {"schema": reference[route.body], "example": route.example}
+        operation["requestBody"] = {"required": True, "content": {"application/json": content}}
+    if route.token:
+        operation["security"] = [{"token": []}]
+    return operation
+
+
+class OpenApi:
+    """The route as a plain ASGI application."""
+
+    meter = "openapi"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        await send_json(send, description())

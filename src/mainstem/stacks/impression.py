@@ -1,0 +1,56 @@
+"""What is written down about a slate that was served: enough to train on and to rank again."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+
+import numpy as np
+
+from mainstem.base.request import KEPT, Request, Rows, Slate, Trace
+from mainstem.data.records import Impression, pack_impression
+
+
+def impression_of(request: Request, slate: Slate, arm: str = "") -> Impression:
+    """One request as it was served; with a trace also the predictions and features of what was shown."""
+    arrays = {"scores": slate.scores}
+    if bool((slate.propensities != 1).any()):
+        arrays["propensities"] = slate.propensities
+    heads: tuple[str, ...] = ()
+    names_hash = ""
+    trace = slate.trace
+    if trace is not None and len(slate.item_ids):
+        at = _positions(slate, trace)
+        if trace.predictions is not None:
+            arrays["predictions"] = trace.predictions[at]
+            heads = trace.heads
+        if trace.features is not None:
+            arrays["features"] = trace.features[at]
+            names_hash = _hash_of(trace.feature_names)
+    return pack_impression(
+        slate.item_ids,
+        arrays,
+        request_id=request.request_id,
+        user_id=request.user_id,
+        surface=request.surface,
+        time_ms=request.now_ms,
+        stack=slate.stack,
+        scenario=request.scenario,
+        arm=arm or None,
+        heads=heads,
+        feature_names_hash=names_hash,
+        timings_ms={} if trace is None else {name: round(ms, 3) for name, ms in trace.timings_ms.items()},
+        degraded=tuple(reason[:128] for reason in slate.degraded),
+    )
+
+
+def _positions(slate: Slate, trace: Trace) -> Rows:
+    """Where each item of the slate stands in the trace."""
+    kept = np.flatnonzero(trace.removed_by == KEPT)
+    by_id = kept[np.argsort(trace.item_ids[kept])]
+    return by_id[np.searchsorted(trace.item_ids[by_id], slate.item_ids)]
+
+
+@lru_cache(maxsize=64)
+def _hash_of(names: tuple[str, ...]) -> str:
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:12]
