@@ -1,0 +1,100 @@
+"""What feedback adds up to for items, creators and categories: the item side of the ranker's input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mainstem.base.heads import HEADS
+from mainstem.features import define
+from mainstem.features.catalog import Catalog
+from mainstem.features.feedback import FeedbackBatch
+from mainstem.features.recent import CLICK, Recent
+from mainstem.features.statics import LONG_VIEW, STRENGTH, Rates, scenario_slot
+
+Sums = NDArray[np.float64]
+
+N: Final = len(HEADS)
+COUNT, GOOD, EXPECTED, WATCHED, RATIO = 0, slice(1, 1 + N), slice(1 + N, 1 + 2 * N), 1 + 2 * N, 2 + 2 * N
+WIDTH: Final = 3 + 2 * N
+"""Columns of an event's contribution: count, positives and expected per head, events with a watch ratio, their ratios."""
+
+FEW: Final = (COUNT, 1 + LONG_VIEW, 1 + N + LONG_VIEW, 1 + CLICK, 1 + N + CLICK)
+"""The columns kept per surface, creator and category."""
+
+WINDOW: Final = FEW[:3]
+"""The columns kept per time bucket."""
+
+BUCKET_MS: Final = 6 * 3_600_000
+BUCKETS: Final = 12
+COLUMN = define.columns(define.ITEM)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemSums:
+    """The sums behind the item features of n candidates.
+
+    Shapes:
+        ``item`` is ``[n, 17]``; ``surface``, ``creator`` and ``category`` are ``[n, 5]``; the windows are ``[n, 3]``.
+    """
+
+    item: Sums
+    surface: Sums
+    creator: Sums
+    category: Sums
+    day: Sums
+    three_days: Sums
+
+
+def contributions(feedback: FeedbackBatch, events: Recent, rates: Rates) -> Sums:
+    """What each event adds to the sums of its item: ``[n, 17]``."""
+    known = feedback.outcomes >= 0
+    watched = np.isfinite(events.ratio)
+    out = np.empty((len(feedback), WIDTH))
+    out[:, COUNT] = 1.0
+    out[:, GOOD] = feedback.outcomes == 1
+    out[:, EXPECTED] = rates.by_scenario[scenario_slot(feedback.scenario)] * known
+    out[:, WATCHED] = watched
+    out[:, RATIO] = np.where(watched, events.ratio, 0.0)
+    return out
+
+
+def item_side(
+    sums: ItemSums, rows: NDArray[np.int32], now_ms: NDArray[np.int64], catalog: Catalog
+) -> NDArray[np.float32]:
+    """The item features of candidates.
+
+    Shapes:
+        ``rows`` is ``[n]``, ``now_ms`` is ``[n]`` or ``[1]``, the answer ``[n, len(define.ITEM)]``.
+    """
+    out = np.empty((len(rows), len(define.ITEM)), np.float32)
+    out[:, :N] = np.log((sums.item[:, GOOD] + STRENGTH) / (sums.item[:, EXPECTED] + STRENGTH))
+    out[:, COLUMN["count"]] = np.log1p(sums.item[:, COUNT])
+    out[:, COLUMN["watch_ratio"]] = (sums.item[:, RATIO] + 2.0) / (sums.item[:, WATCHED] + 4.0)
+    for name, window in (("24h", sums.day), ("72h", sums.three_days)):
+        out[:, COLUMN[f"count_{name}"]] = np.log1p(window[:, 0])
+        out[:, COLUMN[f"lift_{name}"]] = _lift(window, 1)
+    for name, few in (("surface", sums.surface), ("creator", sums.creator)):
+        out[:, COLUMN[f"{name}_count"]] = np.log1p(few[:, 0])
+    for name, few in (("surface", sums.surface), ("creator", sums.creator), ("category", sums.category)):
+        out[:, COLUMN[f"{name}_lift"]] = _lift(few, 1)
+        out[:, COLUMN[f"{name}_click_lift"]] = _lift(few, 3)
+    created = catalog.items.created_ms[rows]
+    days = np.maximum(now_ms - created, 0) / 86_400_000.0
+    default = define.ITEM[COLUMN["age"]].default
+    out[:, COLUMN["age"]] = np.where((created >= 0) & (now_ms >= 0), np.log1p(days), default)
+    return out
+
+
+def _lift(sums: Sums, column: int) -> Sums:
+    strength = STRENGTH[LONG_VIEW]
+    return np.log((sums[:, column] + strength) / (sums[:, column + 1] + strength))
+
+
+def surface_key(surface: NDArray[np.int8]) -> NDArray[np.int64]:
+    """The surface slot of sums kept per item and surface; slot 0 is an unknown surface."""
+    wide = surface.astype(np.int64)
+    return np.where((wide < 0) | (wide >= define.SURFACE_SLOTS - 1), 0, wide + 1)
