@@ -20,8 +20,8 @@ class Nobody:
 
 
 def control(rules: SlateRules, creators=None, categories=None, filters=(), seed=7) -> SurfaceControl:
-    creators = np.arange(ITEMS) if creators is None else np.asarray(creators)
-    categories = np.full(ITEMS, -1) if categories is None else np.asarray(categories)
+    creators = np.append(np.arange(ITEMS) if creators is None else np.asarray(creators), -1) + 1
+    categories = np.append(np.full(ITEMS, -1) if categories is None else np.asarray(categories), -1) + 1
     return SurfaceControl({"feed": tuple(filters)}, {"feed": rules}, creators, categories, seed)
 
 

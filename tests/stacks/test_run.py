@@ -103,7 +103,7 @@ def test_the_slate_is_the_best_and_every_candidate_has_a_reason():
 
 
 def test_candidates_beyond_the_rank_budget_are_kept_in_the_trace_as_not_ranked():
-    slate = run(stack(Fixed("a", [2, 4, 6, 8]), rank=2), ask())
+    slate = run(stack(Fixed("a", [2, 4, 6, 8]), rank={"feed": 2}), ask())
     assert [slate.trace.reason(at) for at in range(4)] == ["kept", "kept", "not_ranked", "not_ranked"]
     assert len(slate.trace.values) == 2
 

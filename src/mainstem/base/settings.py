@@ -78,6 +78,8 @@ class Serve(Record, frozen=True, kw_only=True):
     """After this a source is left out."""
     remote_budget_ms: int = 1_000
     """After this an outside stack is left out."""
+    clock: str = "system"
+    """What "now" is when a request does not say: ``system``, or ``log`` to serve a past log from where it ends."""
     shadow_share: float = 0.1
     """Share of live requests mirrored to the other stacks, off the hot path."""
     shadow_to: list[str] = []
@@ -154,8 +156,8 @@ def read_settings(workspace: Path, environment: dict[str, str] | None = None) ->
     """What this workspace is set to: defaults, then its ``mainstem.toml``, then ``MAINSTEM_…`` variables.
 
     Raises:
-        ConfigError: The file is not TOML (``config-002``), a key is unknown (``config-001``), a value has the wrong type or is out of
-            bounds (``config-003``), or inheritance names a missing surface or goes in a circle (``config-004``).
+        ConfigError: The file is not TOML (``config-002``), a key is unknown (``config-001``), a value has the wrong type or
+            is out of bounds (``config-003``), or inheritance names a missing surface or goes in a circle (``config-004``).
     """
     file = workspace / FILE
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
@@ -191,6 +193,8 @@ def _checked(settings: Settings, where: str) -> Settings:
             raise ConfigError(
                 f"{where}: surfaces.{name}: count, candidates and rank must be at least 1", code="config-003"
             )
+    if settings.serve.clock not in ("system", "log"):
+        raise ConfigError(f"{where}: serve.clock is {settings.serve.clock!r}, must be system or log", code="config-003")
     for key, share in shares.items():
         if not 0 <= share <= 1:
             raise ConfigError(f"{where}: {key} is {share}, must be between 0 and 1", code="config-003")

@@ -50,8 +50,9 @@ class SurfaceControl:
     Args:
         filters: By surface, in the order in which they are applied.
         slate_rules: By surface.
-        creators: Creator code of each catalog row.
-        categories: Category code of each catalog row; -1 unknown, which variety leaves alone.
+        creators: Creator code of each catalog row, with a last row for items the catalog does not hold; 0 and below is
+            unknown, and no cap holds for it.
+        categories: The same for categories; variety leaves unknown ones alone.
         seed: With the request id, fixes all exploration.
     """
 
@@ -97,7 +98,7 @@ class SurfaceControl:
         return layer
 
     def _filtered(
-        self, request: Request, user: Any, pool: Pool, order: Rows, removed_by: NDArray[np.int16]
+        self, request: Request, user: Any, pool: Pool, order: NDArray[np.int64], removed_by: NDArray[np.int16]
     ) -> NDArray[np.int64]:
         """Positions that pass every filter, best first. A candidate is charged to the first filter that removes it."""
         best_first = Pool(pool.rows[order], pool.source_mask[order], pool.fused[order])
@@ -122,9 +123,9 @@ class SurfaceControl:
         Values may be negative, so the discount is on the height above the lowest value that could reach the slate.
         """
         head = alive[: count * _POOL_FACTOR]
-        category = np.where(pool.rows[head] >= 0, self._categories[pool.rows[head]], -1)
+        category = np.asarray(self._categories[pool.rows[head]], np.int64)
         height = values[head] - values[head[-1]]
-        discounted = np.where(category < 0, height, height * keep ** _occurrence(category))
+        discounted = np.where(category <= 0, height, height * keep ** _occurrence(category))
         moved = np.lexsort((pool.rows[head], -discounted))
         before = np.arange(len(head))
         for position in head[moved[moved > before]][:count].tolist():
@@ -142,7 +143,8 @@ class SurfaceControl:
         fired: list[tuple[str, int, str]],
     ) -> tuple[NDArray[np.int64], Floats]:
         """Walks down the candidates and takes each that no cap forbids; then explores, then meets quotas."""
-        creators = np.where(pool.rows >= 0, self._creators[pool.rows], -1 - np.arange(len(pool.rows)))
+        known = np.asarray(self._creators[pool.rows], np.int64)
+        creators = np.where(known > 0, known, -1 - np.arange(len(known)))
         explored = self._explored_slots(request, len(alive), rules.exploration_share)
         slate = _Draft(creators, rules.creator_cap)
         for position in alive.tolist():

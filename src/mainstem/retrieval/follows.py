@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -44,3 +47,13 @@ class Follows:
     def of(self, user_row: int) -> NDArray[np.int64]:
         """Creator codes the viewer follows, in ascending order."""
         return np.sort(np.asarray(self._by_user.get(user_row, ()), np.int64))
+
+    def save(self, path: Path) -> None:
+        """Writes all follows to one file; it is complete or not there."""
+        scratch = path.with_name(f".{path.name}.{os.getpid()}")
+        scratch.write_text(json.dumps(self._by_user))
+        scratch.replace(path)
+
+    def load(self, path: Path) -> None:
+        """Takes the follows from a file that ``save`` wrote."""
+        self._by_user = {int(user): creators for user, creators in json.loads(path.read_text()).items()}

@@ -13,7 +13,7 @@ import numpy as np
 
 from mainstem.base.errors import RequestError, did_you_mean
 from mainstem.base.request import NOT_RANKED, Floats, Found, Ids, Pool, Request, Rows, Slate, Trace
-from mainstem.stacks.stage import Source, Stack
+from mainstem.stacks.stage import QUOTA, Source, Stack
 
 T = TypeVar("T")
 
@@ -57,7 +57,7 @@ def run(stack: Stack, request: Request, *, explain: bool = True, source_budget_s
     watch = Stopwatch()
     user = watch.stage("features", lambda: stack.features.user(request))
     pool, retrieved = watch.stage("retrieve", lambda: _candidates(stack, request, user, watch, source_budget_s))
-    kept, cut = _within_rank_budget(stack, pool)
+    kept, cut = _within_rank_budget(stack, request, pool)
     features = watch.stage("features", lambda: stack.features.items(request, user, kept.rows))
     predictions, values = _score(stack, request, user, kept, features, watch)
     selection = watch.stage("control", lambda: stack.control.select(request, user, kept, values))
@@ -163,7 +163,7 @@ def _result_of(future: Future[Found], deadline: float) -> Callable[[], Found]:
 def _ask(stack: Stack, source: Source, request: Request, user: Any) -> Found:
     if f"source:{source.name}" in request.failures:
         raise ConnectionError("switched off for this request")
-    limit = stack.quotas.get(source.name, stack.candidates)
+    limit = stack.quotas.get(request.surface, {}).get(source.name, QUOTA)
     found = source.retrieve(request, user, limit)
     return found if len(found.rows) <= limit else Found(found.rows[:limit], found.scores[:limit])
 
@@ -171,9 +171,9 @@ def _ask(stack: Stack, source: Source, request: Request, user: Any) -> Found:
 _POOL = ThreadPoolExecutor(max_workers=8, thread_name_prefix="source")
 
 
-def _within_rank_budget(stack: Stack, pool: Pool) -> tuple[Pool, Pool]:
+def _within_rank_budget(stack: Stack, request: Request, pool: Pool) -> tuple[Pool, Pool]:
     """The candidates the ranker scores, and those it has no budget for."""
-    n = len(pool.rows) if len(pool.rows) <= stack.rank else stack.rank
+    n = min(len(pool.rows), stack.rank.get(request.surface, len(pool.rows)))
     head = Pool(pool.rows[:n], pool.source_mask[:n], pool.fused[:n])
     return head, Pool(pool.rows[n:], pool.source_mask[n:], pool.fused[n:])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from mainstem.base.request import Floats, Found, Pool, Request, Rows, Selection
 from mainstem.features.catalog import Catalog
@@ -102,14 +102,17 @@ class Memory(Protocol):
         ...
 
 
+QUOTA: Final = 1_000
+"""Most candidates of a source for which a stack names no quota."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stack:
     """A ranking stack: the parts, and nothing else. The runner does the rest.
 
     Args:
-        quotas: Most candidates each source may offer, by source name; a source that is not named has ``candidates``.
-        candidates: Most candidates the union keeps.
-        rank: Most candidates the ranker scores, taken by fused score.
+        quotas: Most candidates each source may offer, by surface and source name; ``QUOTA`` where nothing is named.
+        rank: Most candidates the ranker scores, taken by fused score, by surface; all where nothing is named.
         decimals: Values are rounded to this many decimals before anything is ordered, so that two implementations of the same sum
             cannot order items differently; None leaves them as they are.
         memories: Everything that must see feedback and served slates.
@@ -124,9 +127,8 @@ class Stack:
     value: Value
     control: Control
     memories: tuple[Memory, ...] = ()
-    quotas: dict[str, int] = field(default_factory=dict)
-    candidates: int = 1_000
-    rank: int = 500
+    quotas: dict[str, dict[str, int]] = field(default_factory=dict)
+    rank: dict[str, int] = field(default_factory=dict)
     decimals: int | None = None
     surfaces: tuple[str, ...] = ("feed", "groups", "pages")
 

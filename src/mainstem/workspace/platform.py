@@ -1,0 +1,92 @@
+"""The unified stack of a workspace, made from its log and model: for a replay, and live."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from mainstem.base.clock import Clock, SystemClock
+from mainstem.control.filters import FINE
+from mainstem.data.log import Log
+from mainstem.data.records import IdTable
+from mainstem.features.catalog import Catalog
+from mainstem.features.feedback import FeedbackBatch
+from mainstem.features.online import FeatureState
+from mainstem.ranking.model import Model, load_model
+from mainstem.stacks.follow import Follower
+from mainstem.stacks.live import Live, OffsetClock, popular_rows
+from mainstem.stacks.remote import RemoteStack
+from mainstem.stacks.stage import Stack
+from mainstem.stacks.unified import unified
+from mainstem.store.event_log import EventLog
+from mainstem.workspace.layout import Workspace
+from mainstem.workspace.log import open_log
+
+_STEP = 20_000
+"""Events applied at once while a state is made: small enough that day windows move on."""
+
+
+def state_of(log: Log, model: Model, surfaces: tuple[str, ...], until: int | None = None) -> FeatureState:
+    """The behavioural state after the log's history and its impressions, all or those of days before ``until``."""
+    state = FeatureState(Catalog.from_tables(log.items, log.users), model.statics)
+    state.apply(FeedbackBatch.from_history(log.history))
+    rows = log.impressions if until is None else log.impressions.filter(pl.col("day") < until)
+    for start in range(0, rows.height, _STEP):
+        state.apply(FeedbackBatch.from_frame(rows.slice(start, _STEP), surfaces))
+    return state
+
+
+def open_stack(workspace: Workspace, log: Log | None = None, until: int | None = None) -> Stack:
+    """The workspace's unified stack, with the state after its log.
+
+    Raises:
+        ModelError: There is no model, or one for other features (``model-001``, ``model-002``).
+        DataError: There is no log (``data-001``).
+    """
+    log = open_log(workspace) if log is None else log
+    model = load_model(workspace.unified_model)
+    surfaces = tuple(workspace.settings.served())
+    state = state_of(log, model, surfaces, until)
+    stack = unified(state.catalog, model, state, workspace.settings, _end_ms(log, until))
+    for memory in stack.memories[1:]:
+        memory.apply(FeedbackBatch.from_frame(log.impressions, surfaces))
+    return stack
+
+
+def open_live(workspace: Workspace, clock: Clock | None = None) -> tuple[Live, EventLog]:
+    """The workspace's platform, ready to serve: stack, durable log, outside stacks."""
+    log = open_log(workspace)
+    stack = open_stack(workspace, log)
+    events = EventLog(workspace.live / "events.sqlite")
+    surfaces = tuple(workspace.settings.served())
+    live = Live(
+        stack,
+        workspace.settings,
+        clock or _clock(workspace, log),
+        Follower(events, stack, surfaces, workspace.live / "state"),
+        _fallback(log, stack.catalog),
+        ids=IdTable.of(log),
+        remotes={
+            name: RemoteStack(name, remote.url, workspace.settings.serve.remote_budget_ms / 1e3)
+            for name, remote in workspace.settings.remote.items()
+        },
+    )
+    return live, events
+
+
+def _clock(workspace: Workspace, log: Log) -> Clock:
+    system = SystemClock()
+    return OffsetClock(system, _end_ms(log, None)) if workspace.settings.serve.clock == "log" else system
+
+
+def _end_ms(log: Log, until: int | None) -> int:
+    times = log.impressions if until is None else log.impressions.filter(pl.col("day") < until)
+    return int(times["time_ms"].max() or 0) + 1_000  # type: ignore[arg-type]
+
+
+def _fallback(log: Log, catalog: Catalog) -> np.ndarray:
+    """Most shown items whose safety check is done: what anybody may be shown when nothing else works."""
+    shown = np.bincount(
+        np.maximum(catalog.item_rows(log.impressions["item_id"].to_numpy()), 0), minlength=len(catalog.items)
+    )
+    return popular_rows(shown, catalog.items.integrity[:-1] == FINE)
