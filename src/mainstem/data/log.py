@@ -195,7 +195,8 @@ def split_by_day(log: Log, validation_day: int, test_days: Sequence[int]) -> Spl
 
 def _ready(name: str, frame: pl.DataFrame) -> pl.DataFrame:
     if name not in TABLES:
-        return frame
+        # A dropped id beyond 64 bits stays readable; few Parquet readers know 128-bit numbers.
+        return frame.with_columns(pl.col(pl.Int128, pl.UInt128).cast(pl.String))
     table = TABLES[name]
     frame = conform(frame, table, f"table {name!r}").sort(table.order, maintain_order=True)
     _refuse_repeats(frame, table)

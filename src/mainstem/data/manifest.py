@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -40,6 +41,23 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     facts: dict[str, str | int | float | bool] = {}
     sha256: str = ""
     format: int = 1
+
+    def summary(self) -> str:
+        """One line: rows kept of rows read, days, and what was dropped why."""
+        kept = self.rows.get("impressions", 0)
+        why = ", ".join(f"{count:,} {reason}" for reason, count in self.dropped.items()) or "none"
+        return f"{self.name}: {kept:,} of {self.rows_in or kept:,} impressions, {len(self.days)} days; dropped: {why}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The manifest as plain values."""
+        return msgspec.to_builtins(self)
+
+    def as_rows(self) -> list[dict[str, str | int]]:
+        """What was read, kept and dropped, one row each."""
+        read: list[dict[str, str | int]] = [{"what": "rows read", "count": self.rows_in}]
+        kept = [{"what": f"{name} kept", "count": count} for name, count in self.rows.items()]
+        dropped = [{"what": f"dropped: {reason}", "count": count} for reason, count in self.dropped.items()]
+        return [*read, *kept, *dropped]
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -93,7 +111,8 @@ def _feed(digest: hashlib._Hash, series: pl.Series) -> None:
     if isinstance(series.dtype, pl.List):
         digest.update(series.list.len().fill_null(0).to_numpy().tobytes())
         series = series.drop_nulls().explode(empty_as_null=False)
-    if series.dtype == pl.String:
+    if series.dtype == pl.String or not series.dtype.is_numeric():
+        series = series.cast(pl.String)
         digest.update("\x1f".join(series.drop_nulls().to_list()).encode())
     else:
         digest.update(series.drop_nulls().to_numpy().tobytes())

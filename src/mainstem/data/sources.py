@@ -12,8 +12,8 @@ import polars as pl
 from mainstem.base.errors import DataError
 from mainstem.data.manifest import Manifest
 
-Progress = Callable[[str, float], None]
-"""Told what is being done and how much of all is done (0-1)."""
+Progress = Callable[[float, str], None]
+"""Told how much of all is done (0-1) and what is being done."""
 
 EARLIEST_MS = 315_532_800_000
 """1980-01-01: a time before it is a time in the wrong unit."""
@@ -24,7 +24,7 @@ LATEST_MS = 4_102_444_800_000
 _SUFFIXES = (".csv", ".tsv", ".parquet", ".arrow", ".ipc", ".feather")
 
 
-def silent(_doing: str, _share: float) -> None:
+def silent(_share: float, _doing: str) -> None:
     """A progress that nobody watches."""
 
 
@@ -37,12 +37,17 @@ class Loaded:
 
 
 def read_frame(
-    source: object, *, separator: str | None = None, columns: Mapping[str, pl.DataType] | None = None
+    source: object,
+    *,
+    separator: str | None = None,
+    columns: Mapping[str, pl.DataType] | None = None,
+    header: Sequence[str] | None = None,
 ) -> pl.DataFrame:
     """The rows of a file, or of a frame in memory that speaks Arrow (DuckDB relation, pyarrow, pandas, polars).
 
     Args:
         columns: Types that a CSV file's columns must have; others are inferred from the whole file.
+        header: Names for a CSV file that has no line of names.
 
     Raises:
         DataError: ``data-001`` no such file, ``data-002`` cannot be read, ``data-009`` a kind of file nobody reads.
@@ -57,7 +62,7 @@ def read_frame(
     if not path.is_file():
         raise DataError(f"found no file at {path}, expected a table", code="data-001")
     try:
-        return _from_file(path, separator, columns or {})
+        return _from_file(path, separator, columns or {}, header)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(
             f"found a file that cannot be read at {path}: {str(error).splitlines()[0]}",
@@ -66,7 +71,9 @@ def read_frame(
         ) from error
 
 
-def _from_file(path: Path, separator: str | None, columns: Mapping[str, pl.DataType]) -> pl.DataFrame:
+def _from_file(
+    path: Path, separator: str | None, columns: Mapping[str, pl.DataType], header: Sequence[str] | None
+) -> pl.DataFrame:
     suffix = path.suffix.lower()
     if suffix == ".parquet":
         return pl.read_parquet(path)
@@ -74,7 +81,14 @@ def _from_file(path: Path, separator: str | None, columns: Mapping[str, pl.DataT
         return pl.read_ipc(path)
     if suffix in (".csv", ".tsv", ".txt", ".dat"):
         mark = separator or ("," if suffix == ".csv" else "\t")
-        return pl.read_csv(path, separator=mark, schema_overrides=dict(columns), infer_schema_length=None)
+        return pl.read_csv(
+            path,
+            separator=mark,
+            schema_overrides=dict(columns),
+            infer_schema_length=None,
+            has_header=header is None,
+            new_columns=list(header) if header else None,
+        )
     raise DataError(
         f"found a file of kind {suffix!r} at {path}, expected one of {', '.join(_SUFFIXES)}", code="data-009"
     )

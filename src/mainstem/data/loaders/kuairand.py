@@ -98,16 +98,16 @@ def load(
             code="data-001",
             hint="docs/guides/data.md says where the official files are",
         )
-    progress("reading impressions", 0.0)
+    progress(0.0, "reading impressions")
     raw = pl.concat([_read_log(path) for path in files])
-    progress("dropping repeats", 0.3)
+    progress(0.3, "dropping repeats")
     kept, dropped = _drop(raw)
     impressions = _impressions(kept, surfaces or SURFACES)
-    progress("reading users, videos and history", 0.6)
+    progress(0.6, "reading users, videos and history")
     history = _history(folder, impressions)
     items = _items(folder, impressions, history)
     users = _users(folder, impressions)
-    progress("read", 1.0)
+    progress(1.0, "read")
     manifest = Manifest(
         name="KuaiRand-Pure",
         loader="kuairand",
