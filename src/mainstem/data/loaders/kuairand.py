@@ -99,7 +99,7 @@ def load(
             hint="docs/guides/data.md says where the official files are",
         )
     progress(0.0, "reading impressions")
-    raw = pl.concat([_read_log(path) for path in files])
+    raw = pl.concat([read_rows(path) for path in files])
     progress(0.3, "dropping repeats")
     kept, dropped = _drop(raw)
     impressions = _impressions(kept, surfaces or SURFACES)
@@ -123,7 +123,8 @@ def load(
     return Loaded(tables, manifest)
 
 
-def _read_log(path: Path) -> pl.DataFrame:
+def read_rows(path: Path) -> pl.DataFrame:
+    """The official 19 columns of one impression file, with the file's name and the row's place in it."""
     frame = read_frame(path, columns=_RAW)
     missing = [name for name in _RAW if name not in frame.columns]
     if missing:
@@ -193,15 +194,28 @@ def _history(folder: Path, impressions: pl.DataFrame) -> pl.DataFrame:
     days_apart = (pl.col("time_ms").max() - impressions.get_column("time_ms").min()) / 86_400_000
     if last.select(days_apart).item() > 1:
         return pl.DataFrame()
-    rows = read_frame(labels[-1]).with_columns(pl.col("user_id").cast(pl.Int64))
-    return rows.join(last, on="user_id", how="inner").select(
-        "user_id",
+    rows = read_frame(labels[-1]).select(
+        pl.col("user_id").cast(pl.Int64),
         pl.col("video_id").cast(pl.Int64).alias("item_id"),
         pl.col("back").cast(pl.Int32),
-        "time_ms",
         "long_view",
         pl.col("is_like").alias("like"),
     )
+    return _before_the_log(rows.join(last, on="user_id", how="inner"), impressions)
+
+
+def _before_the_log(history: pl.DataFrame, impressions: pl.DataFrame) -> pl.DataFrame:
+    """The history without what the log shows itself: a bound at a user's first impression says that it is the latest.
+
+    For those users (three in the pack) the latest row goes, and the others are bounded by the moment before.
+    """
+    first = impressions.group_by("user_id").agg(first_ms=pl.col("time_ms").min())
+    late = (pl.col("time_ms") >= pl.col("first_ms")).fill_null(False)
+    joined = history.join(first, on="user_id", how="left").filter(~(late & (pl.col("back") == 0)))
+    return joined.with_columns(
+        back=pl.col("back") - late.cast(pl.Int32),
+        time_ms=pl.when(late).then(pl.col("first_ms") - 1).otherwise("time_ms"),
+    ).drop("first_ms")
 
 
 def _items(folder: Path, impressions: pl.DataFrame, history: pl.DataFrame) -> pl.DataFrame:
