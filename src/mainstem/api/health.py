@@ -46,7 +46,9 @@ class Ready:
 
 
 def _reasons(service: Service) -> Iterator[str]:
-    if not service.started:
+    if service.failed:
+        yield f"the memories could not be brought up to date: {service.failed}"
+    elif not service.started:
         yield "the memories are still catching up with the event log"
     elif service.lag >= LAG_LIMIT:
         yield f"{service.lag} outcomes or more are not yet in the memories"

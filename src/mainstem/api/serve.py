@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from multiprocessing.context import SpawnProcess
 from types import FrameType
 from typing import Final
 
@@ -27,7 +28,7 @@ RESTARTS: Final = 20
 """Processes that may die before the whole server gives up."""
 
 Build = Callable[[int, str], Starlette]
-"""Makes the application of one process from its number and the token. Module-level, or a partial of such, so that it can be sent."""
+"""Makes the application of one process from its number and the token; a module's function, or a partial of one."""
 Announce = Callable[[str], None]
 """Is told the address once the server listens, such as ``http://127.0.0.1:8400``."""
 
@@ -98,7 +99,7 @@ def _in_address(host: str) -> str:
 
 
 class _Announcing(uvicorn.Server):
-    """A server that says when it listens."""
+    """A server that says when it listens, and that ends with 0 when it is told to stop."""
 
     def __init__(self, config: uvicorn.Config, listening: Callable[[], None]) -> None:
         super().__init__(config)
@@ -109,6 +110,11 @@ class _Announcing(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._listening()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stops after what was taken is answered; a second Ctrl-C stops at once."""
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
 
 
 def _run(build: Build, worker: int, token: str, held: socket.socket, listening: Callable[[], None]) -> None:
@@ -171,7 +177,7 @@ class _Workers:
         for process in running.values():
             process.join(DRAIN_S + 5)
 
-    def _start(self, worker: int) -> multiprocessing.process.BaseProcess:
+    def _start(self, worker: int) -> SpawnProcess:
         process = self._context.Process(
             target=_worker,
             args=(self._build, worker, self._token, self._settings.host, self._port),

@@ -50,8 +50,11 @@ class Service:
         self.body_limit_bytes = serve.body_limit_bytes
         self.budget_s = serve.request_budget_ms / 1e3
         self.started = False
+        self.failed = ""
+        """Why it will never be ready."""
         self.lag = 0
         """Outcomes in the log that the memories had not seen when last asked; counted up to one step."""
+        self._worker = worker
         self._wake = asyncio.Event()
         self._applied = asyncio.Condition()
         self._begun = 0
@@ -109,7 +112,12 @@ class Service:
 
     async def _follow(self) -> None:
         """Applies what the log holds, for ever: at once after a write here, and now and then for writes elsewhere."""
-        await self.lane.do(self.live.follower.start)
+        try:
+            await self.lane.do(self.live.follower.start)
+        except Exception as error:
+            LOG.exception("the memories could not be brought up to date")
+            self.failed = str(error)
+            return
         self.started = True
         while True:
             try:
@@ -139,6 +147,9 @@ class Service:
             await self.lane.do(self._keep)
 
     def _keep(self) -> None:
+        """Writes a snapshot; one process does it for all."""
+        if self._worker:
+            return
         try:
             self.live.follower.save()
         except Exception:

@@ -17,7 +17,8 @@ from mainstem.base.heads import HEADS, SURFACES
 from mainstem.data.records import Feedback
 from mainstem.features.feedback import FeedbackBatch
 from mainstem.stacks.stage import Stack
-from mainstem.store.event_log import FEEDBACK
+from mainstem.store.event_log import FEEDBACK, EventLog
+from mainstem.store.seal import read_from, read_segments
 
 LOG = logging.getLogger("mainstem.follow")
 STEP: Final = 5_000
@@ -46,6 +47,30 @@ class Readable(Protocol):
         ...
 
 
+class WholeLog:
+    """An event log together with its sealed segments (``store/seal.py``), so that a follower may start from the beginning.
+
+    Args:
+        log: The open log.
+        sealed: The folder of its segments; it need not exist.
+    """
+
+    def __init__(self, log: EventLog, sealed: Path) -> None:
+        self._log = log
+        self._sealed = sealed
+        self._sealed_to = max((segment.last_offset for segment in read_segments(sealed)), default=0)
+
+    def read(self, after_offset: int = 0, limit: int = 1_000, kind: str | None = None) -> Sequence[Entry]:
+        """The records of one kind after an offset, wherever they lie."""
+        while after_offset < self._sealed_to:
+            found = read_from(self._log.path, self._sealed, after_offset, limit)
+            wanted = [entry for entry in found if kind is None or entry.kind == kind]
+            if wanted or not found:
+                return wanted
+            after_offset = found[-1].offset
+        return self._log.read(after_offset, limit, kind)
+
+
 @runtime_checkable
 class Kept(Protocol):
     """A memory that can be written down and read back."""
@@ -65,6 +90,7 @@ _DECODE = msgspec.json.Decoder(Feedback).decode
 class _Current(msgspec.Struct, frozen=True):
     offset: int
     folder: str
+    base: str = ""
 
 
 class Follower:
@@ -75,6 +101,8 @@ class Follower:
         stack: Whose memories see it.
         surfaces: The names whose position is a surface's code.
         keep: Folder for snapshots; None follows from the beginning at every start.
+        base: Names what the memories were before the first record, such as the model's hash. A snapshot made on another base is
+            left aside, and the log is replayed from its beginning.
     """
 
     def __init__(
@@ -83,11 +111,13 @@ class Follower:
         stack: Stack,
         surfaces: Sequence[str] = SURFACES,
         keep: Path | None = None,
+        base: str = "",
     ) -> None:
         self._log = log
         self._stack = stack
         self._surfaces = tuple(surfaces)
         self._keep = keep
+        self._base = base
         self.offset = 0
         """The last record that the memories have seen."""
         self.refused = 0
@@ -162,7 +192,7 @@ class Follower:
         else:
             scratch.rename(target)
         pointer = self._keep / f".current.{os.getpid()}"
-        pointer.write_bytes(msgspec.json.encode(_Current(self.offset, name)))
+        pointer.write_bytes(msgspec.json.encode(_Current(self.offset, name, self._base)))
         os.replace(pointer, self._keep / "current.json")
         for old in self._keep.glob("at-*"):
             if old.name != name:
@@ -175,6 +205,9 @@ class Follower:
         assert self._keep is not None
         try:
             found = msgspec.json.decode(current.read_bytes(), type=_Current)
+            if found.base != self._base:
+                LOG.warning("the snapshot in %s was made on another base; the log is replayed", self._keep)
+                return
             for number, memory in enumerate(self._stack.memories):
                 if isinstance(memory, Kept):
                     memory.load(self._keep / found.folder / f"{number}.npz")

@@ -126,18 +126,32 @@ class Live:
         return Request(request_id, user_id, surface, at_ms, count, scenario, item_ids, failures)
 
     def rank(self, request: Request, explain: bool = False) -> Slate:
-        """What this viewer is shown. A stage that fails without a fallback of its own is answered from the declared fallback list.
+        """What this viewer is shown.
+
+        When a part without a fallback of its own fails, the request is tried once more with every user feature at its default; when
+        that fails too, the answer is the declared fallback list.
 
         Raises:
             RequestError: The request itself is wrong.
         """
         try:
-            return run(self.stack, request, explain=explain, source_budget_s=self._source_budget_s)
+            return self._run(request, explain)
         except RequestError:
             raise
         except Exception as error:
+            LOG.exception("request %d is tried again without user features", request.request_id)
+            return self._without_features(request, explain, f"features: {type(error).__name__}: {error}"[:200])
+
+    def _run(self, request: Request, explain: bool) -> Slate:
+        return run(self.stack, request, explain=explain, source_budget_s=self._source_budget_s)
+
+    def _without_features(self, request: Request, explain: bool, reason: str) -> Slate:
+        try:
+            slate = self._run(replace(request, failures=request.failures | {"features"}), explain)
+        except Exception as error:
             LOG.exception("request %d fell back", request.request_id)
             return self.fallback(request, f"stack: {type(error).__name__}: {error}"[:200])
+        return replace(slate, degraded=(reason, *slate.degraded))
 
     def fallback(self, request: Request, reason: str) -> Slate:
         """A slate made of the declared fallback list alone: it touches no state, so any thread may ask for it at any time.

@@ -9,7 +9,7 @@ import numpy as np
 
 from mainstem.base.request import FIRST_RULE, KEPT, NOT_RANKED, Request, Slate, Trace
 from mainstem.stacks.run import score
-from mainstem.stacks.stage import Source, Stack
+from mainstem.stacks.stage import QUOTA, Source, Stack
 
 Outcome = Literal["shown", "demoted", "filtered", "scored_too_low", "not_ranked", "not_retrieved", "unknown_item"]
 
@@ -96,7 +96,7 @@ def _of_candidate(stack: Stack, slate: Slate, trace: Trace, request: Request, it
         predictions=_row(trace.heads, trace.predictions, at) if scored else None,
         terms={name: float(term[at]) for name, term in trace.terms.items()} if scored else None,
         features=_row(trace.feature_names, trace.features, at) if scored else None,
-        offers=_offers_seen(stack, trace, at),
+        offers=_offers_seen(stack, trace, request, at),
     )
     return _judged(known, slate, trace, at)
 
@@ -153,14 +153,20 @@ def _row(names: tuple[str, ...], matrix: Any, at: int) -> dict[str, float] | Non
     return None if matrix is None else dict(zip(names, matrix[at].tolist(), strict=False))
 
 
-def _limit(stack: Stack, source: str) -> int:
-    return stack.quotas.get(source, stack.candidates)
+def _limit(stack: Stack, request: Request, source: str) -> int:
+    return stack.quotas.get(request.surface, {}).get(source, QUOTA)
 
 
-def _offers_seen(stack: Stack, trace: Trace, at: int) -> tuple[Offer, ...]:
+def _offers_seen(stack: Stack, trace: Trace, request: Request, at: int) -> tuple[Offer, ...]:
     offered = trace.sources_of(at)
     return tuple(
-        Offer(name, name in offered, None, _limit(stack, name), "offered it" if name in offered else "did not offer it")
+        Offer(
+            name,
+            name in offered,
+            None,
+            _limit(stack, request, name),
+            "offered it" if name in offered else "did not offer it",
+        )
         for name in trace.sources
     )
 
@@ -186,7 +192,7 @@ def _never_retrieved(stack: Stack, base: Why, slate: Slate, trace: Trace, reques
 
 
 def _unbounded(stack: Stack, source: Source, request: Request, user: Any, row: int) -> Offer:
-    limit = _limit(stack, source.name)
+    limit = _limit(stack, request, source.name)
     try:
         found = source.retrieve(request, user, len(stack.catalog.items.ids))
     except Exception as error:
