@@ -118,8 +118,8 @@ class Mirror:
             self._thread.join(10.0)
 
     def offer(self, request: Request, slate: Slate) -> None:
-        """Mirrors this request when it is of the share. Never waits."""
-        if (request.request_id * _GOLDEN & 0xFFFFFFFFFFFFFFFF) >> 32 < self._below:
+        """Mirrors this request when it is of the share and was answered by the stack itself. Never waits."""
+        if slate.trace is not None and (request.request_id * _GOLDEN & 0xFFFFFFFFFFFFFFFF) >> 32 < self._below:
             self._put(lambda: self._compare(request, slate))
 
     def tell(self, records: Sequence[Feedback]) -> None:
