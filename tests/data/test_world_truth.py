@@ -8,8 +8,8 @@ import pytest
 from mainstem.base.errors import ConfigError, DataError
 from mainstem.base.heads import HEADS, SURFACES
 from mainstem.data.world import World, WorldSettings, make_world
-from mainstem.data.world.nature import VALUE_WEIGHTS, borrowed_now, strengths
-from mainstem.data.world.people import BROAD, DORMANT, NARROW
+from mainstem.data.world.nature import VALUE_WEIGHTS, passing_leaf, strengths
+from mainstem.data.world.people import BROAD, DORMANT, NARROW, REGULAR
 from mainstem.data.world.settings import DAY_MS
 
 SMALL = WorldSettings(users=400, items=1200, days=6, impressions=6000, seed=3)
@@ -123,24 +123,38 @@ def test_oracle_slate_is_the_best_there_is(world: World) -> None:
 
 def test_interests_take_turns(world: World) -> None:
     people = world.people
-    users = np.flatnonzero(people.kind == BROAD)
+    users = np.flatnonzero(people.kind == REGULAR)
     noon = world.settings.start_ms + 12 * 3_600_000
     today, tomorrow = (strengths(people, users, np.full(len(users), noon + d * DAY_MS)) for d in (0, 1))
     mood = today.argmax(axis=1)
     assert (today.max(axis=1) == 1.0).all()
     assert (tomorrow.argmax(axis=1) != mood).all()
-    assert (tomorrow[np.arange(len(users)), mood] == 0.25).all()
-    narrow = np.flatnonzero(people.kind == NARROW)
-    assert (strengths(people, narrow, np.full(len(narrow), noon))[:, 0] == 1.0).all()
 
 
-def test_dormant_users_leave_after_a_borrowed_topic(world: World) -> None:
+def test_narrow_users_leave_one_interest_for_another(world: World) -> None:
     people = world.people
+    users = np.flatnonzero(people.kind == NARROW)
+    moved = people.moved_on_ms[users]
+    assert ((moved > world.settings.start_ms) & (moved < world.settings.end_ms)).all()
+    before, after = strengths(people, users, moved - 1), strengths(people, users, moved)
+    assert (before[:, 1] == 1).all()
+    assert (before[:, 0] == 0).all()
+    assert (after[:, 0] == 1).all()
+    assert (after[:, 1] == 0).all()
+
+
+def test_fancies_pass_with_the_day(world: World) -> None:
+    people = world.people
+    noon = np.int64(world.settings.start_ms + 12 * 3_600_000)
+    broad = np.flatnonzero(people.kind == BROAD)
+    days = [passing_leaf(people, broad, np.full(len(broad), noon + d * DAY_MS)) for d in range(5)]
+    assert all((day >= 0).all() for day in days)
+    assert (days[0] == days[1]).mean() < 0.1
+    narrow = np.flatnonzero(people.kind == NARROW)
+    assert (passing_leaf(people, narrow, np.full(len(narrow), noon)) == -1).all()
     away = np.flatnonzero(people.kind == DORMANT)
-    before = people.away_from_ms[away] - 1
-    assert borrowed_now(people, away, before).all()
-    assert not borrowed_now(people, away, people.away_until_ms[away]).any()
-    assert not borrowed_now(people, np.flatnonzero(people.kind == NARROW), np.int64(world.settings.start_ms)).any()
+    assert (passing_leaf(people, away, people.away_from_ms[away] - 1) >= 0).all()
+    assert (passing_leaf(people, away, people.away_until_ms[away]) == -1).all()
 
 
 def test_strangers_are_refused(world: World) -> None:

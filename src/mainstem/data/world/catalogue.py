@@ -132,7 +132,7 @@ def make_catalogue(settings: WorldSettings) -> Catalogue:
 def _leaf_vectors(rng: np.random.Generator) -> NDArray[np.float32]:
     """A unit vector for each fine topic, near its broad topic."""
     broad = np.repeat(_unit(rng.normal(size=(TOPICS, WIDTH))), LEAVES_PER_TOPIC, axis=0)
-    return _near(rng, broad.astype(np.float32), 0.7)
+    return _near(rng, broad.astype(np.float32), 0.5)
 
 
 def _near(rng: np.random.Generator, centre: NDArray[np.float32], spread: float) -> NDArray[np.float32]:

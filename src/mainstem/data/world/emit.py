@@ -115,7 +115,7 @@ class _Run:
 def _run(world: World, policy: str, start_ms: int, days: int, rng: np.random.Generator) -> _Run:
     """Asks, shows and answers."""
     people, items = world.people, world.items
-    asked = make_requests(people, start_ms, days, world.settings.impressions, rng)
+    asked = make_requests(people, start_ms, days, world.settings.impressions * days // world.settings.days, rng)
     shown = show(policy, people, items, asked, rng)
     at, rows = shown.requests, shown.rows
     users, time_ms, surfaces = asked.users[at], asked.time_ms[at], asked.surfaces[at]

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mainstem.base.heads import HEADS, SURFACES
-from mainstem.data.world.catalogue import Catalogue, is_group, is_page
+from mainstem.base.seeds import uniforms
+from mainstem.data.world.catalogue import LEAVES, Catalogue, is_group, is_page
 from mainstem.data.world.facts import WITHOUT_CLICK
-from mainstem.data.world.people import BROAD, SLOTS, People
+from mainstem.data.world.people import NARROW, SLOTS, People
 from mainstem.data.world.settings import DAY_MS, HOUR_MS
 
 CLICK, LIKE, FOLLOW, COMMENT, FORWARD, HATE, LONG = (
@@ -28,8 +29,11 @@ VALUE_WEIGHTS: Final[dict[str, float]] = {
 }  # fmt: skip
 """What one action is worth in a made world, and one second of watching: the currency of every oracle comparison."""
 
-_MOOD, _REST, _USUAL = 1.0, 0.25, 0.55
-"""Strength of an interest on its day, on the day after, and otherwise."""
+_MOOD, _REST, _USUAL, _PAST = 1.0, 0.4, 0.7, 0.0
+"""Strength of an interest on its day, on the day after, otherwise, and once it is left for good."""
+
+_FANCY, _DISTRACTED = 1.0, 0.75
+"""Strength of a passing fancy, and what is left of lasting interests beside one."""
 
 _VIEWED: Final[dict[str, tuple[float, float]]] = {"feed": (0.995, 0.01), "groups": (0.98, 0.02), "pages": (0.70, 0.12)}
 """Chance that the top item is on screen, and its decay by position: assumed, no published log tells it."""
@@ -69,25 +73,34 @@ def surface_codes(surface: str | NDArray[np.integer], count: int) -> NDArray[np.
 def strengths(people: People, users: NDArray[np.int64], time_ms: NDArray[np.int64]) -> NDArray[np.float32]:
     """How strong is each interest of each user at this time?
 
-    Interests take turns by local day: one is in mood, yesterday's rests, the others wait. This is what makes a user's last actions
-    a poor guide to today for everybody who has more than one.
+    Interests take turns by local day: one is in mood, yesterday's rests, the others wait. A narrow user has one interest and at
+    some time leaves it for another: there the last actions are the only guide.
 
     Shapes:
-        users, time_ms [n] -> [n, 6]; the absent slots are 0.
+        users, time_ms [n] -> [n, 4]; the absent slots are 0.
     """
     count = people.interest_count[users].astype(np.int64)[:, None]
     day = ((time_ms + people.utc_offset_min[users].astype(np.int64) * 60_000) // DAY_MS)[:, None]
     turn = (np.arange(SLOTS) - day - people.phase[users].astype(np.int64)[:, None]) % count
-    many = people.kind[users] >= BROAD
-    usual = np.where((turn == count - 1) & (count >= 3), np.where(many, _REST, _USUAL)[:, None], _USUAL)
-    strength = np.where(turn == 0, _MOOD, usual)
-    strength = np.where(borrowed_now(people, users, time_ms)[:, None], 0.4 * strength, strength)
+    rests = (turn == count - 1) & (count >= 3)
+    strength = np.where(turn == 0, _MOOD, np.where(rests, _REST, _USUAL))
+    present = np.where(time_ms >= people.moved_on_ms[users], 0, 1)[:, None]
+    one_at_a_time = np.where(np.arange(SLOTS) == present, _MOOD, _PAST)
+    strength = np.where((people.kind[users] == NARROW)[:, None], one_at_a_time, strength)
+    strays = passing_leaf(people, users, time_ms) >= 0
+    strength = np.where(strays[:, None], _DISTRACTED * strength, strength)
     return np.where(np.arange(SLOTS) < count, strength, 0.0).astype(np.float32)
 
 
-def borrowed_now(people: People, users: NDArray[np.int64], time_ms: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Is the user in the passing topic that came just before a long absence?"""
-    return (time_ms >= people.borrowed_from_ms[users]) & (time_ms < people.away_until_ms[users])
+def passing_leaf(people: People, users: NDArray[np.int64], time_ms: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Which fine topic takes the user's fancy today and never again? -1 for users who have none now.
+
+    This is what fills the last actions of a many-sided user: only weeks of them, added up, show what comes back.
+    """
+    day = (time_ms + people.utc_offset_min[users].astype(np.int64) * 60_000) // DAY_MS
+    leaf = (uniforms(people.fancy_key[users], day) * LEAVES).astype(np.int64)
+    strays = (time_ms >= people.strays_from_ms[users]) & (time_ms < people.strays_until_ms[users])
+    return np.where(strays, leaf, -1)
 
 
 def affinity(
@@ -99,8 +112,8 @@ def affinity(
     best = (near * strengths(people, users, time_ms)).max(axis=1)
     # Only bridge items speak to the hidden interest; nothing a user did in the past points there.
     hidden = 1.15 * items.closeness[rows, people.hidden[users]] * items.bridge[rows]
-    lent = people.borrowed[users].astype(np.int64)
-    passing = 0.8 * items.closeness[rows, np.maximum(lent, 0)] * borrowed_now(people, users, time_ms)
+    fancy = passing_leaf(people, users, time_ms)
+    passing = _FANCY * items.closeness[rows, np.maximum(fancy, 0)] * (fancy >= 0)
     return np.maximum(best, np.maximum(hidden, passing)).astype(np.float64)
 
 
@@ -127,7 +140,7 @@ def tendencies(
     length = np.log(items.duration_s[rows] / 27.0)
     habit, likes = people.click_bias[users], people.like_bias[users]
     scores = np.zeros((len(rows), len(HEADS)))
-    scores[:, CLICK] = 3.2 * near + 0.4 * quality + 0.3 * bait + habit + 0.4 * fresh + 0.6 * chosen + 0.3 * at_home
+    scores[:, CLICK] = 3.0 * near + 0.4 * quality + 0.3 * bait + habit + 0.4 * fresh + 0.6 * chosen + 0.3 * at_home
     scores[:, LONG] = 1.8 * near + 0.8 * quality - 0.8 * bait + 0.3 * habit - 0.25 * np.abs(length)
     scores[:, LIKE] = 1.0 * near + 0.5 * quality + likes
     scores[:, FOLLOW] = 0.6 * near + 0.4 * quality - 2.0 * chosen

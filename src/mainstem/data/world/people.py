@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mainstem.data.world.catalogue import FIRST_PLACE_ID, LEAVES, LEAVES_PER_TOPIC, TOPICS, Catalogue
 from mainstem.data.world.settings import DAY_MS, WorldSettings
 
-SLOTS: Final = 6
+SLOTS: Final = 4
 """Most interests that one user has."""
 
 NARROW, REGULAR, BROAD, DORMANT = 0, 1, 2, 3
@@ -19,6 +19,7 @@ KINDS: Final = ("narrow", "regular", "broad", "dormant")
 FIRST_USER_ID: Final = 1
 TRAITS: Final = 6
 
+_NEVER = 2**62
 _OFFSETS_MIN = np.array([480, 420, 330, 0, -300], dtype=np.int16)
 _OFFSET_SHARES = (0.60, 0.10, 0.10, 0.12, 0.08)
 _ACTIVITY = np.array(["full_active", "high_active", "middle_active", "low_active"])
@@ -29,12 +30,13 @@ class People:
     """Every user of a world, one array entry a user.
 
     Shapes:
-        interests: [users, 6] fine topics, the main one first; -1 where there is none.
+        interests: [users, 4] fine topics, the main one first; -1 where there is none.
         joined: [users, 4] ids of pages and groups the user chose.
         traits: [users, 6] what the log shows of a user.
 
-    ``hidden`` is a fine topic the user would like and was never shown; ``borrowed`` is the passing topic of a dormant user's last
-    visits, with ``borrowed_from_ms`` and ``away_until_ms`` around their absence.
+    A narrow user has one interest at a time: the second slot until ``moved_on_ms``, the first from then on.
+    ``hidden`` is a fine topic the user would like and was never shown. From ``strays_from_ms`` to ``strays_until_ms``
+    each day has a passing fancy besides: always for broad users, in the visits before their absence for dormant ones.
     """
 
     user_ids: NDArray[np.int64]
@@ -42,9 +44,11 @@ class People:
     interests: NDArray[np.int16]
     interest_count: NDArray[np.int8]
     phase: NDArray[np.int16]
+    fancy_key: NDArray[np.int64]
     hidden: NDArray[np.int16]
-    borrowed: NDArray[np.int16]
-    borrowed_from_ms: NDArray[np.int64]
+    moved_on_ms: NDArray[np.int64]
+    strays_from_ms: NDArray[np.int64]
+    strays_until_ms: NDArray[np.int64]
     away_from_ms: NDArray[np.int64]
     away_until_ms: NDArray[np.int64]
     click_bias: NDArray[np.float64]
@@ -66,9 +70,9 @@ def make_people(settings: WorldSettings, items: Catalogue) -> People:
     kind = rng.choice(4, size=count, p=(0.30, 0.35, 0.25, 0.10)).astype(np.int8)
     interests, interest_count = _interests(rng, kind)
     main = interests[:, 0]
-    activity = np.exp(0.90 * rng.normal(size=count)) * np.where(kind == BROAD, 1.3, 1.0)
+    activity = np.exp(0.75 * rng.normal(size=count)) * np.array([1.4, 0.6, 2.0, 1.0])[kind]
     activity = np.minimum(activity, np.quantile(activity, 0.999))
-    borrowed_from, away_from, away_until = _absence(rng, settings, kind)
+    strays_from, away_from, away_until = _absence(rng, settings, kind)
     offset = rng.choice(len(_OFFSETS_MIN), size=count, p=_OFFSET_SHARES)
     joined = _joined(rng, interests, interest_count, items.place_leaf)
     complement = rng.permutation(TOPICS)
@@ -81,9 +85,11 @@ def make_people(settings: WorldSettings, items: Catalogue) -> People:
         interests=interests,
         interest_count=interest_count,
         phase=rng.integers(0, 60, count).astype(np.int16),
+        fancy_key=rng.integers(0, 2**62, count),
         hidden=hidden.astype(np.int16),
-        borrowed=np.where(kind == DORMANT, rng.integers(0, LEAVES, count), -1).astype(np.int16),
-        borrowed_from_ms=borrowed_from,
+        moved_on_ms=_moved_on(rng, settings, count),
+        strays_from_ms=np.where(kind == BROAD, 0, strays_from).astype(np.int64),
+        strays_until_ms=np.where(kind == BROAD, _NEVER, away_from).astype(np.int64),
         away_from_ms=away_from,
         away_until_ms=away_until,
         click_bias=rng.normal(0, 0.7, count),
@@ -100,9 +106,9 @@ def make_people(settings: WorldSettings, items: Catalogue) -> People:
 
 
 def _interests(rng: np.random.Generator, kind: NDArray[np.int8]) -> tuple[NDArray[np.int16], NDArray[np.int8]]:
-    """Narrow users have one interest, regular two or three, dormant three or four, broad five or six; all different topics."""
-    low = np.array([1, 2, 5, 3])[kind]
-    high = np.array([1, 3, 6, 4])[kind]
+    """Narrow users have a present and a past interest, regular 2 or 3, broad and dormant 3 or 4: all different topics."""
+    low = np.array([2, 2, 3, 3])[kind]
+    high = np.array([2, 3, 4, 4])[kind]
     count = (low + (rng.random(len(kind)) * (high - low + 1)).astype(np.int64)).astype(np.int8)
     popular = np.log(np.exp(0.5 * rng.normal(size=TOPICS)))
     # Gumbel top-k: distinct topics for each user, popular ones more often.
@@ -113,19 +119,24 @@ def _interests(rng: np.random.Generator, kind: NDArray[np.int8]) -> tuple[NDArra
     return np.where(used, leaves, -1).astype(np.int16), count
 
 
+def _moved_on(rng: np.random.Generator, settings: WorldSettings, count: int) -> NDArray[np.int64]:
+    """When a narrow user takes up the present interest: in the middle half of the log."""
+    return settings.start_ms + (rng.uniform(0.3, 0.6, count) * settings.days * DAY_MS).astype(np.int64)
+
+
 def _absence(
     rng: np.random.Generator, settings: WorldSettings, kind: NDArray[np.int8]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Dormant users leave about ten days before the log, after visits in a borrowed topic, and come back in its last third."""
-    count, never = len(kind), np.int64(2**62)
+    """Dormant users stray, then leave about ten days before the log, and come back in its last third."""
+    count = len(kind)
     left = settings.start_ms - (rng.uniform(0.35, 0.6, count) * settings.history_days * DAY_MS).astype(np.int64)
     back = settings.start_ms + (rng.uniform(0.6, 0.9, count) * settings.days * DAY_MS).astype(np.int64)
     away = kind == DORMANT
-    borrowed = left - (0.2 * settings.history_days * DAY_MS)
+    strays = left - int(0.2 * settings.history_days * DAY_MS)
     return (
-        np.where(away, borrowed, never).astype(np.int64),
-        np.where(away, left, never).astype(np.int64),
-        np.where(away, back, -never).astype(np.int64),
+        np.where(away, strays, _NEVER).astype(np.int64),
+        np.where(away, left, _NEVER).astype(np.int64),
+        np.where(away, back, -_NEVER).astype(np.int64),
     )
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mainstem.base.errors import ConfigError, did_you_mean
 from mainstem.data.world.catalogue import LEAVES, Catalogue
-from mainstem.data.world.nature import strengths
+from mainstem.data.world.nature import passing_leaf, strengths
 from mainstem.data.world.people import People
 from mainstem.data.world.settings import DAY_MS, HOUR_MS
 from mainstem.data.world.traffic import MOST_ITEMS, Requests
@@ -22,6 +22,7 @@ _FROM_INTERESTS, _FROM_ALL = 26, 34
 _WEIGHT_POPULAR, _WEIGHT_NEAR, _NOISE = 0.5, 3.2, 1.0
 _RANKED = 2 * MOST_ITEMS  # ranked further than is shown, to fill the places of what a user has seen
 _EXPLORED_SHARE = 0.04
+_FANCY_SHARE = 0.5  # of the draws for a user with a passing fancy: the old ranker follows the session it is in
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def _pick(
     candidates = _candidates(policy, people, items, order, weight, users, time_ms, rng)
     score = _WEIGHT_POPULAR * np.log(weight[candidates] + 1e-12)
     if policy == "standard":
-        score = score + _WEIGHT_NEAR * _guess(people, items, users, candidates)
+        score = score + _WEIGHT_NEAR * _guess(people, items, users, time_ms, candidates)
     # rng.gumbel takes logarithms of zero now and then; -log(-log u) of a clipped u is the same draw.
     luck = np.clip(rng.random(candidates.shape), 1e-12, 1 - 1e-12)
     score = score - _NOISE * np.log(-np.log(luck))
@@ -126,24 +127,13 @@ def _candidates(
     draw = rng.random((len(users), _FROM_INTERESTS)) * share[:, -1:]
     slot = (draw[:, :, None] >= share[:, None, :]).sum(axis=2)
     leaf = np.take_along_axis(people.interests[users].astype(np.int64), np.minimum(slot, share.shape[1] - 1), axis=1)
-    leaf = np.where(_borrows(people, users, time_ms, rng, leaf.shape), people.borrowed[users][:, None], leaf)
+    fancy = passing_leaf(people, users, time_ms)[:, None]
+    leaf = np.where((fancy >= 0) & (rng.random(leaf.shape) < _FANCY_SHARE), fancy, leaf)
     starts = np.searchsorted(items.leaf[order], np.arange(LEAVES + 1))
     low, high = total[starts[leaf]], total[starts[leaf + 1]]
     inside = low + rng.random(leaf.shape) * (high - low)
     # A leaf without items today gives low == high: the draw then lands on its neighbour, a harmless stray.
     return _at(order, total, np.concatenate([anywhere, inside], axis=1))
-
-
-def _borrows(
-    people: People,
-    users: NDArray[np.int64],
-    time_ms: NDArray[np.int64],
-    rng: np.random.Generator,
-    shape: tuple[int, ...],
-) -> NDArray[np.bool_]:
-    """Three in four draws for a user about to leave come from the borrowed topic."""
-    passing = (time_ms >= people.borrowed_from_ms[users]) & (time_ms < people.away_from_ms[users])
-    return passing[:, None] & (rng.random(shape) < 0.75)
 
 
 def _at(order: NDArray[np.int64], total: NDArray[np.float64], draw: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -152,10 +142,15 @@ def _at(order: NDArray[np.int64], total: NDArray[np.float64], draw: NDArray[np.f
 
 
 def _guess(
-    people: People, items: Catalogue, users: NDArray[np.int64], candidates: NDArray[np.int64]
+    people: People,
+    items: Catalogue,
+    users: NDArray[np.int64],
+    time_ms: NDArray[np.int64],
+    candidates: NDArray[np.int64],
 ) -> NDArray[np.float64]:
-    """The old ranker's idea of affinity: the interests without their turns, and no hidden ones."""
-    leaves = people.interests[users].astype(np.int64)[:, None, :]
+    """The old ranker's idea of affinity: interests without their turns, the session's fancy, and nothing hidden."""
+    known = np.column_stack([people.interests[users].astype(np.int64), passing_leaf(people, users, time_ms)])
+    leaves = known[:, None, :]
     near = items.closeness[candidates[:, :, None], np.maximum(leaves, 0)]
     return np.where(leaves >= 0, near, 0.0).max(axis=2).astype(np.float64)
 

@@ -29,7 +29,7 @@ class WorldSettings:
     items: int = 10_000
     days: int = 9
     impressions: int = 150_000
-    history_days: int = 20
+    history_days: int = 14
     first_day: int = 20220425
     seed: int = 7
 

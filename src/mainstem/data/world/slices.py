@@ -47,7 +47,8 @@ def make_slices(settings: WorldSettings, people: People, items: Catalogue) -> di
     made = (
         Slice(
             "content_wins",
-            "items of the last two days have tags and a creator but no feedback yet; narrow users' last actions say what they want",
+            "items of the last two days have tags and a creator but little feedback; narrow users have lately left one interest "
+            "for another, so their last actions are right and a long histogram is not",
             people.kind == NARROW,
             recent & plain,
             anything,
@@ -55,7 +56,8 @@ def make_slices(settings: WorldSettings, people: People, items: Catalogue) -> di
         ),
         Slice(
             "interest_wins",
-            "interests of broad and dormant users come back after days, while their last actions lie in another one",
+            "broad and dormant users have several lasting interests and a passing fancy a day: their last actions hold dead "
+            "fancies, weeks of actions hold what comes back",
             many,
             ~recent & plain,
             anything,

@@ -13,7 +13,8 @@ from mainstem.data.world.facts import DAILY_LOAD, FACTS, HOURLY_SHARE
 from mainstem.data.world.people import People
 from mainstem.data.world.settings import DAY_MS, HOME_OFFSET_MIN, HOUR_MS, local_days
 
-_REQUESTS_PER_SESSION: Final = 1.8
+_REQUESTS_PER_SESSION: Final = (2.5, 1.8, 1.2, 1.2)
+"""By kind of user: the many-sided come often and shortly, so that weeks of them show what comes back, and five actions do not."""
 _KEPT_SHARE: Final = (
     0.91  # of what is drawn: the rest falls past the end, into an absence, or finds nothing new to show
 )
@@ -61,15 +62,17 @@ def _sessions(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Sessions by activity, day load and local hour; requests in a session follow each other within minutes."""
     load = np.array([DAILY_LOAD.get(day, 1.0) for day in local_days(start_ms, days)])
-    weight = people.activity / people.activity.sum()
-    count = max(int(requests / _REQUESTS_PER_SESSION), 1)
+    stay = np.array(_REQUESTS_PER_SESSION)[people.kind]
+    weight = people.activity / stay
+    count = max(int(requests * weight.sum() / people.activity.sum()), 1)
+    weight = weight / weight.sum()
     user = rng.choice(len(weight), size=count, p=weight)
     day = rng.choice(days, size=count, p=load / load.sum())
     hour = rng.choice(24, size=count, p=np.array(HOURLY_SHARE) / sum(HOURLY_SHARE))
     # The curve is of local hours: a user of another zone meets the same local evening at another time of the log's day.
     shift_h = (HOME_OFFSET_MIN - people.utc_offset_min[user].astype(np.int64)) // 60
     begin = start_ms + day * DAY_MS + (hour + shift_h) % 24 * HOUR_MS + rng.integers(0, HOUR_MS, count)
-    length = 1 + rng.poisson(_REQUESTS_PER_SESSION - 1, count)
+    length = 1 + rng.poisson(stay[user] - 1)
     session = np.repeat(np.arange(count), length)
     gap_ms = (1_000 + 60_000 * rng.exponential(size=len(session))).astype(np.int64)
     before = np.cumsum(gap_ms) - np.repeat(np.cumsum(gap_ms)[np.cumsum(length) - length], length)
