@@ -10,6 +10,8 @@ import signal
 import sys
 from pathlib import Path
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: our products are small, and sums must not vary
+
 from . import VERSION
 from .folder import FolderError, read_history, read_impressions, read_items, read_people
 from .learn import Log, train

@@ -21,8 +21,6 @@ class Contest:
     interest: np.ndarray
     value: np.ndarray
     """P(interest)^a * P(item | interest)^b * exp(-fatigue), rounded; what a `score` line tells."""
-    pull: np.ndarray
-    """P(interest)^a of each: how much its interest adds when the slate lacks it."""
     explore_only: np.ndarray
     """Fetched by the exploration source alone: only an exploring slot may take it."""
     strange: np.ndarray
@@ -84,7 +82,7 @@ def _best(
         return -1, []
     shown = contest.interest[picks]
     fresh = ~np.isin(contest.interest, shown)
-    worth = contest.value * (1.0 + plan.debt_weight * contest.debt) + plan.portfolio_bonus * contest.pull * fresh
+    worth = contest.value * (1.0 + plan.debt_weight * contest.debt + plan.portfolio_bonus * fresh)
     worth = np.where(may, np.round(worth, 9), -np.inf)
     best = int(np.argmax(worth))
     rules: list[Rule] = []

@@ -145,7 +145,7 @@ class Stack:
         item = self._model.chance_of_item(signals, self._cohort[self._people.cohort_of(ask.user_id)])
         tired = self._ledger.fatigue(ask.user_id, interest, self._catalogue.slots[rows, ENTITY], ask.now_ms, plan)
         value = share**plan.interest_power * item**plan.item_power * np.exp(-tired)
-        return Verdict(shares, np.round(share, 9), np.round(item, 9), np.round(value, 9))
+        return Verdict(shares, *np.round((share, item, value), 9))
 
     def _pool(self, ask: Ask, plan: Plan) -> Pool:
         if ask.item_ids is None:
@@ -177,7 +177,6 @@ class Stack:
             item_ids=np.array(self._ids(ask, pool), dtype=np.int64)[kept],
             interest=interest,
             value=verdict.value[kept],
-            pull=verdict.shares[interest] ** plan.interest_power,
             explore_only=sources == explore,
             strange=strange,
             debt=self._ledger.debt(ask.user_id)[interest],

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from .memory import Shown
 
 KEEP = 512  # the newest shown items of a user that are remembered one by one
-WINDOWS_DAYS = (7, 30, 90)
+WINDOWS_DAYS = np.array([7, 30, 90])
 SERVED, DEPTH, LAST_SHOWN, LAST_TOUCH = slice(0, 3), slice(3, 6), 6, 7
-"""Columns of a count row: served and depth of touch in 7, 30, 90 local days; then two times."""
+"""Columns of a count row: served, and depth of touch in tenths, in 7, 30, 90 local days; then two times."""
 HALF_LIFE_MS = 14 * DAY_MS
 RECENT = (1, 3, 10, 30)
 _RECENT_AT = np.array(RECENT) - 1
+_FEW = 1 << 15  # up to so many comparisons it is quicker to compare than to make a table
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +49,9 @@ NOTHING = Past(
 
 
 class Viewer:
-    """What one user was shown and did.
+    """What one user was shown and did."""
 
-    The count table is right for one local day; it is made again when a row leaves a window, and only then.
-    """
-
-    __slots__ = ("_day", "_keys", "_place", "_table", "histogram", "histogram_ms", "offset_ms", "past", "used")
+    __slots__ = ("histogram", "histogram_ms", "offset_ms", "past", "used")
 
     def __init__(
         self, offset_ms: int, interests: int, past: Past = NOTHING, interest: np.ndarray | None = None
@@ -67,19 +65,6 @@ class Viewer:
             self.histogram = np.bincount(interest, weight, minlength=interests)
         self.past = past if len(past) <= KEEP else past.newest(KEEP)
         self.used = len(self.past)
-        self._day: int | None = None
-        self._place: dict[int, int] = {}
-        self._keys = np.zeros(0, dtype=np.int64)
-        self._table = np.zeros((1, 8))
-
-    def copy(self) -> Viewer:
-        """A memory of its own with the same content."""
-        twin = Viewer(self.offset_ms, len(self.histogram))
-        twin.past, twin.used = self.past.newest(len(self.past)), self.used
-        twin.histogram, twin.histogram_ms = self.histogram.copy(), self.histogram_ms
-        twin._day, twin._place = self._day, self._place.copy()
-        twin._keys, twin._table = self._keys.copy(), self._table.copy()
-        return twin
 
     def local_day(self, time_ms: int) -> int:
         """The user's own day number."""
@@ -109,60 +94,49 @@ class Viewer:
             self.histogram *= 2.0 ** (-age_ms / HALF_LIFE_MS)
             self.histogram_ms = shown.time_ms
         self.histogram[interest] += shown.depth * 2.0 ** (min(age_ms, 0) / HALF_LIFE_MS)
-        if self._day is not None:
-            self._count(keys, shown, self._day - day)
 
     def _make_room(self) -> None:
         if self.used >= KEEP:  # forget the older half at once, not one row a call
             self.used = KEEP // 2
-            self._day = None
         self.past = self.past.newest(self.used, min(max(8, self.used // 2), KEEP - self.used))
 
-    def _count(self, keys: np.ndarray, shown: Shown, age_days: int) -> None:
-        place = self._place
-        rows = [place.setdefault(key, len(place) + 1) for key in keys.tolist()]
-        if len(place) >= len(self._table):
-            self._table = np.concatenate([self._table, np.zeros((len(place) + 8, 8))])
-        if len(place) > len(self._keys):
-            self._keys = np.fromiter(place, dtype=np.int64, count=len(place))
-        block = self._table[rows]
-        for column, days in enumerate(WINDOWS_DAYS):
-            if age_days < days:
-                block[:, column] += 1.0
-                block[:, 3 + column] += shown.depth
-        np.maximum(block[:, LAST_SHOWN], shown.time_ms, out=block[:, LAST_SHOWN])
-        if shown.depth > 0:
-            np.maximum(block[:, LAST_TOUCH], shown.time_ms, out=block[:, LAST_TOUCH])
-        self._table[rows] = block
+    def counts(self, keys: np.ndarray, today: int) -> np.ndarray:
+        """[items, relations, 8] how often the user was shown and touched things of these keys, as of a local day.
 
-    def counts(self, today: int) -> tuple[np.ndarray, np.ndarray]:
-        """The keys this user has, and their count rows from row 1 on. Row 0 is all zeros: a key they do not have."""
-        if self._day != today:
-            if self._day is None or self._window_moved(self._day, today):
-                self._recount(today)
-            self._day = today
-        return self._keys, self._table
+        Sums are whole numbers (of tenths), so both ways of counting give the same bits.
+        """
+        past, used = self.past, self.used
+        inside = (today - past.day[:used, None] < WINDOWS_DAYS).astype(np.float64)
+        tenths = np.rint(10.0 * past.depth[:used])  # exact sums
+        weight = np.concatenate([inside, inside * tenths[:, None]], axis=1)
+        time_ms = past.time_ms[:used].astype(np.float64)
+        touch_ms = time_ms * (tenths > 0)
+        count = _compare if keys.size * used <= _FEW else _tabulate
+        return count(keys, past.keys[:used], weight, time_ms, touch_ms)
 
-    def _window_moved(self, before: int, today: int) -> bool:
-        """Whether any row is inside a window on one of the two days and outside on the other."""
-        days = self.past.day[: self.used]
-        low, high = min(before, today), max(before, today)
-        return any(((days > low - window) & (days <= high - window)).any() for window in WINDOWS_DAYS)
 
-    def _recount(self, today: int) -> None:
-        past, used, width = self.past, self.used, len(RELATIONS)
-        keys = past.keys[:used].ravel().tolist()
-        place = {key: row for row, key in enumerate(dict.fromkeys(keys), start=1)}
-        flat = np.fromiter(map(place.__getitem__, keys), dtype=np.int64, count=len(keys))
-        age = today - past.day[:used]
-        depth, time_ms = np.repeat(past.depth[:used], width), np.repeat(past.time_ms[:used], width)
-        table = np.zeros((len(place) + 1, 8))
-        for column, days in enumerate(WINDOWS_DAYS):
-            inside = np.repeat((age < days).astype(np.float64), width)
-            table[:, column] = np.bincount(flat, inside, len(table))
-            table[:, 3 + column] = np.bincount(flat, inside * depth, len(table))
-        np.maximum.at(table[:, LAST_SHOWN], flat, time_ms)
-        touched = depth > 0
-        np.maximum.at(table[:, LAST_TOUCH], flat[touched], time_ms[touched])
-        self._table, self._place = table, place
-        self._keys = np.fromiter(place, dtype=np.int64, count=len(place))
+def _compare(
+    keys: np.ndarray, past: np.ndarray, weight: np.ndarray, time_ms: np.ndarray, touch_ms: np.ndarray
+) -> np.ndarray:
+    """Every key against every shown item of its relation."""
+    same = (keys[:, :, None] == past.T).astype(np.float64)
+    out = np.empty((*keys.shape, 8))
+    out[:, :, :6] = same @ weight
+    (same * time_ms).max(axis=2, out=out[:, :, LAST_SHOWN])
+    (same * touch_ms).max(axis=2, out=out[:, :, LAST_TOUCH])
+    return out
+
+
+def _tabulate(
+    keys: np.ndarray, past: np.ndarray, weight: np.ndarray, time_ms: np.ndarray, touch_ms: np.ndarray
+) -> np.ndarray:
+    """A table of the user's keys first, then a look-up of each key."""
+    known, at = np.unique(past, return_inverse=True)
+    at, width = at.ravel(), past.shape[1]
+    table = np.zeros((len(known) + 1, 8))  # the last row stays zero: a key the user does not have
+    for column in range(6):
+        table[:, column] = np.bincount(at, np.repeat(weight[:, column], width), len(table))
+    np.maximum.at(table[:, LAST_SHOWN], at, np.repeat(time_ms, width))
+    np.maximum.at(table[:, LAST_TOUCH], at, np.repeat(touch_ms, width))
+    place = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+    return table[np.where(known[place] == keys, place, len(known))]
