@@ -12,7 +12,7 @@ from mainstem.features import define, sums
 from mainstem.features.catalog import Catalog
 from mainstem.features.cross import Likeness, cross_side
 from mainstem.features.feedback import FeedbackBatch
-from mainstem.features.recent import EMPTY, Moments, Recent, Totals, user_side
+from mainstem.features.recent import Moments, Recent, Totals, user_side
 from mainstem.features.statics import STRENGTH, Statics, scenario_slot
 
 DELAY_MS = 60_000
@@ -52,6 +52,7 @@ class Timeline:
     likeness: Likeness
     feedback: FeedbackBatch
     events: Recent
+    lists: UserLists
     adds: sums.Sums
     user_row: NDArray[np.int32]
     item_row: NDArray[np.int32]
@@ -64,8 +65,10 @@ class Timeline:
     ) -> Timeline:
         """The timeline of a batch that is in order (``FeedbackBatch.from_history(...).then(from_frame(...))``)."""
         vectors, lift = statics.on(catalog)
-        item_row = catalog.item_rows(feedback.item_id)
+        user_row, item_row = catalog.user_rows(feedback.user_id), catalog.item_rows(feedback.item_id)
         events = Recent.of(feedback, item_row, statics.rates, lift)
+        adds = sums.contributions(feedback, events, statics.rates)
+        lists = UserLists.of(user_row, adds)
         time_ms = feedback.time_ms.copy()
         time_ms[:earlier] = BEFORE_ALL
         return cls(
@@ -74,16 +77,28 @@ class Timeline:
             likeness=Likeness.of(catalog, vectors),
             feedback=feedback,
             events=events,
-            adds=sums.contributions(feedback, events, statics.rates),
-            user_row=catalog.user_rows(feedback.user_id),
+            lists=lists,
+            adds=sums.for_items(adds, lists.before(user_row)),
+            user_row=user_row,
             item_row=item_row,
             time_ms=time_ms,
             delay_ms=delay_ms,
         )
 
-    def values(self, asked: NDArray[np.int64], progress: Callable[[float], None] | None = None) -> Values:
-        """The features of some rows of the timeline, each as of its own moment."""
-        lists = _UserLists.of(self)
+    def values(
+        self,
+        asked: NDArray[np.int64],
+        user_known_until_ms: int | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> Values:
+        """The features of some rows of the timeline, each as of its own moment.
+
+        Args:
+            asked: Rows of the timeline.
+            user_known_until_ms: Events of the user after this time are not read (a frozen user state); items stay fresh.
+            progress: Told the share that is done.
+        """
+        visible = self._visible(user_known_until_ms)[asked]
         item_sums = _all_item_sums(self, asked)
         out = Values(
             user=np.empty((len(asked), len(define.USER)), np.float32),
@@ -94,15 +109,43 @@ class Timeline:
         )
         for start in range(0, len(asked), _CHUNK):
             part = slice(start, start + _CHUNK)
-            self._fill(out, part, asked[part], lists, item_sums)
+            self._fill(out, part, asked[part], visible[part], item_sums)
             if progress is not None:
                 progress(min(1.0, (start + _CHUNK) / len(asked)))
         return out
 
+    def _visible(self, until_ms: int | None) -> NDArray[np.int64]:
+        """The place behind the last event of its user that each row may read."""
+        user, order = self.user_row.astype(np.int64), self.lists.order
+        limit = self.time_ms - self.delay_ms
+        if until_ms is not None:
+            limit = np.minimum(limit, until_ms)
+        by_time = np.searchsorted(_key(user[order], self.time_ms[order]), _key(user, limit), side="right")
+        place, start = self.lists.place, self.lists.start
+        visible = np.where(self.time_ms >= 0, np.minimum(by_time, place), place)
+        return np.where(user < 0, start, np.maximum(visible, start))
+
+    def _recent(self, asked: NDArray[np.int64], end: NDArray[np.int64]) -> tuple[Recent, Totals]:
+        """The 50 latest visible events of each asked row's user, latest first, and the user's sums."""
+        start = self.lists.start[asked]
+        places = end[:, None] - 1 - np.arange(define.KEPT)
+        none = places < start[:, None]
+        recent = self.events.at(self.lists.order[np.where(none, 0, places)])
+        blank = Recent.blank((1,))
+        for name in Recent.__slots__:
+            getattr(recent, name)[none] = getattr(blank, name)[0]
+        total = self.lists.running[end] - self.lists.running[start]
+        return recent, Totals(total[:, sums.COUNT], total[:, sums.GOOD], total[:, sums.EXPECTED])
+
     def _fill(
-        self, out: Values, part: slice, asked: NDArray[np.int64], lists: _UserLists, item_sums: sums.ItemSums
+        self,
+        out: Values,
+        part: slice,
+        asked: NDArray[np.int64],
+        visible: NDArray[np.int64],
+        item_sums: sums.ItemSums,
     ) -> None:
-        recent, totals = lists.at(self, asked)
+        recent, totals = self._recent(asked, visible)
         rows, now = self.item_row[asked], self.feedback.time_ms[asked]
         moments = Moments(
             user_row=self.user_row[asked],
@@ -117,41 +160,40 @@ class Timeline:
 
 
 @dataclass(frozen=True, slots=True)
-class _UserLists:
-    """Events grouped by user, in order, with running sums."""
+class UserLists:
+    """Events grouped by user, in order, with running sums.
+
+    Attributes:
+        order: Event of each place in the grouping.
+        start: Place of the first event of each event's user.
+        place: Place of each event.
+        running: Sums of all places before a place.
+    """
 
     order: NDArray[np.int64]
     start: NDArray[np.int64]
-    visible: NDArray[np.int64]
+    place: NDArray[np.int64]
     running: sums.Sums
 
     @classmethod
-    def of(cls, line: Timeline) -> _UserLists:
-        user = line.user_row.astype(np.int64)
-        order = np.argsort(user, kind="stable")
+    def of(cls, user_row: NDArray[np.int32], adds: sums.Sums) -> UserLists:
+        """The grouping of events that are in order."""
+        order = np.argsort(user_row, kind="stable")
         place = np.empty(len(order), np.int64)
         place[order] = np.arange(len(order))
-        start = np.searchsorted(user[order], user)
-        seen_until = _key(user[order], line.time_ms[order])
-        limit = _key(user, line.time_ms - line.delay_ms)
-        by_time = np.searchsorted(seen_until, limit, side="right")
-        visible = np.where(line.time_ms >= 0, np.minimum(by_time, place), place)
-        visible = np.where(user < 0, start, np.maximum(visible, start))
-        running = np.concatenate([np.zeros((1, sums.WIDTH)), np.cumsum(line.adds[order], axis=0)])
-        return cls(order, start, visible, running)
+        start = np.searchsorted(user_row[order], user_row)
+        return cls(order, start, place, running(adds[order]))
 
-    def at(self, line: Timeline, asked: NDArray[np.int64]) -> tuple[Recent, Totals]:
-        """The 50 latest visible events of each asked row's user, latest first, and the user's sums."""
-        start, end = self.start[asked], self.visible[asked]
-        places = end[:, None] - 1 - np.arange(define.KEPT)
-        none = places < start[:, None]
-        index = self.order[np.where(none, 0, places)]
-        recent = line.events.at(index)
-        blank = Recent.blank((1,))
-        for name in Recent.__slots__:
-            getattr(recent, name)[none] = getattr(blank, name)[0]
-        total = self.running[end] - self.running[start]
-        return recent, Totals(total[:, sums.COUNT], total[:, sums.GOOD], total[:, sums.EXPECTED])
+    def before(self, user_row: NDArray[np.int32]) -> sums.Sums:
+        """The sums of each event's user over all events before it; nothing for unknown users."""
+        return np.where(user_row[:, None] < 0, 0.0, self.running[self.place] - self.running[self.start])
+
+
+def running(adds: sums.Sums) -> sums.Sums:
+    """Sums of all rows before a row, with one row more at the end."""
+    out = np.zeros((len(adds) + 1, adds.shape[1]))
+    np.cumsum(adds, axis=0, out=out[1:])
+    return out
 
 
 def _key(group: NDArray[np.int64], time_ms: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -199,14 +241,10 @@ class _Grouped:
     def of(cls, group: NDArray[np.int64], time_ms: NDArray[np.int64], adds: sums.Sums) -> _Grouped:
         keys = _key(group, time_ms)
         order = np.argsort(keys, kind="stable")
-        running = np.concatenate([np.zeros((1, adds.shape[1])), np.cumsum(adds[order], axis=0)])
-        return cls(keys[order], running)
+        return cls(keys[order], running(adds[order]))
 
     def until(self, group: NDArray[np.int64], time_ms: NDArray[np.int64]) -> sums.Sums:
         """The sums of each group over events no later than a time."""
         end = np.searchsorted(self.keys, _key(group, time_ms), side="right")
         start = np.searchsorted(self.keys, _key(group, np.full_like(time_ms, -4)), side="left")
         return self.running[np.maximum(end, start)] - self.running[start]
-
-
-__all__ = ["DELAY_MS", "EMPTY", "Timeline", "Values"]

@@ -1,4 +1,9 @@
-"""How a candidate relates to what this user did lately: the cross side of the ranker's input."""
+"""How a candidate relates to what this user did lately: the cross side of the ranker's input.
+
+Outcomes enter only as differences from the user's own recent mean. The mean itself belongs to the user side: it says
+nothing about which candidate is better, and an order across moments that reads it is paid for the user's luck so far
+(``docs/concepts/unified-model.md``).
+"""
 
 from __future__ import annotations
 
@@ -44,6 +49,12 @@ def cross_side(recent: Recent, rows: NDArray[np.int32], likeness: Likeness) -> N
     return out
 
 
+def _centred(recent: Recent, known: NDArray) -> NDArray[np.float32]:
+    """How much better or worse than the user's recent mean each event ended."""
+    mean = (recent.surprise * known).sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1)
+    return ((recent.surprise - mean) * known).astype(np.float32)
+
+
 def _sum(weight: NDArray, values: NDArray) -> NDArray:
     """Sums over the recent list; one matrix product when all candidates share it."""
     weight = weight.astype(np.float32)
@@ -55,7 +66,7 @@ def _sum(weight: NDArray, values: NDArray) -> NDArray:
 def _same(out: NDArray, recent: Recent, held: NDArray, rows: NDArray, likeness: Likeness, known: NDArray) -> None:
     """Events of the same item, creator, category or length."""
     items = likeness.catalog.items
-    ones, surprise = known.astype(np.float32), recent.surprise * known
+    ones, surprise = known.astype(np.float32), _centred(recent, known)
     seen = (held == rows[:, None]) & (rows[:, None] >= 0)
     out[:, COLUMN["seen_count"]] = np.log1p(_sum(seen, (recent.row >= 0).astype(np.float32)))
     out[:, COLUMN["seen_long_view"]] = _sum(seen, known * (2.0 * (recent.long_view == 1) - 1.0).astype(np.float32))
@@ -85,13 +96,11 @@ def _alike(out: NDArray, recent: Recent, held: NDArray, rows: NDArray, likeness:
         cosine = vectors[rows] @ vectors[held[0]].T
     else:
         cosine = np.einsum("nd,nkd->nk", vectors[rows], vectors[held])
-    yes = ((recent.long_view == 1) & known).astype(np.float32)
-    no = ((recent.long_view == 0) & known).astype(np.float32)
-    out[:, COLUMN["alike_yes"]] = _sum(cosine, yes) / (yes.sum(axis=1) + 1.0)
-    out[:, COLUMN["alike_no"]] = _sum(cosine, no) / (no.sum(axis=1) + 1.0)
-    out[:, COLUMN["alike_most"]] = np.max(cosine * yes, axis=1)
+    held_any = (recent.row >= 0).astype(np.float32)
+    out[:, COLUMN["alike_all"]] = _sum(cosine, held_any) / (held_any.sum(axis=1) + 1.0)
+    out[:, COLUMN["alike_most"]] = np.max(cosine * held_any, axis=1)
     out[:, COLUMN["alike_last"]] = cosine[:, 0]
     near = np.square(np.maximum(cosine, 0.0))
-    surprise = recent.surprise * known
+    surprise = _centred(recent, known)
     for name, weight in (("alike_surprise", known.astype(np.float32)), ("alike_surprise_recent", known * RECENCY)):
         out[:, COLUMN[name]] = _sum(near, surprise * weight) / (_sum(near, weight) + 0.5)

@@ -88,8 +88,8 @@ class FeatureState:
         events = Recent.of(feedback, items, self.statics.rates, self._lift)
         adds = sums.contributions(feedback, events, self.statics.rates)
         late = self._late(users, feedback.time_ms)
-        self._add_items(feedback, items, adds)
-        self._add_users(events, users, adds)
+        before = self._add_users(events, users, adds)
+        self._add_items(feedback, items, sums.for_items(adds, before))
         done = Applied(
             applied=len(feedback),
             late=late,
@@ -189,19 +189,24 @@ class FeatureState:
         both = np.einsum("nbc,kb->knc", table, np.stack([day, three_days]))
         return both[0], both[1]
 
-    def _add_users(self, events: Recent, users: NDArray[np.int32], adds: sums.Sums) -> None:
-        known = np.flatnonzero(users >= 0)
-        order = known[np.argsort(users[known], kind="stable")]
+    def _add_users(self, events: Recent, users: NDArray[np.int32], adds: sums.Sums) -> sums.Sums:
+        """Moves the users' lists and sums forward; answers each event's user sums before it."""
+        order = np.argsort(users, kind="stable")
+        order = order[np.searchsorted(users[order], 0) :]
         user = users[order].astype(np.int64)
-        _add(self._sums["user"], user, adds[order])
         starts = np.flatnonzero(np.append(True, user[1:] != user[:-1])) if len(user) else np.empty(0, np.int64)
         sizes = np.diff(np.append(starts, len(user)))
+        running = np.concatenate([np.zeros((1, sums.WIDTH)), np.cumsum(adds[order], axis=0)])
+        before = np.zeros((len(users), sums.WIDTH))
+        before[order] = self._sums["user"][user] + running[:-1] - np.repeat(running[starts], sizes, axis=0)
+        self._sums["user"][user[starts]] += running[starts + sizes] - running[starts]
         rank = np.arange(len(user)) - np.repeat(starts, sizes)
         place = (self._head[user] + rank) % define.KEPT
         kept = rank >= np.repeat(sizes, sizes) - define.KEPT
         for name in Recent.__slots__:
             getattr(self._recent, name)[user[kept], place[kept]] = getattr(events, name)[order[kept]]
         self._head[user[starts]] += sizes
+        return before
 
     def save(self, path: Path) -> None:
         """Writes the whole state to one ``.npz`` file; the file is complete or not there."""

@@ -50,7 +50,7 @@ class ItemSums:
 
 
 def contributions(feedback: FeedbackBatch, events: Recent, rates: Rates) -> Sums:
-    """What each event adds to the sums of its item: ``[n, 17]``."""
+    """What each event adds to the sums of its user: ``[n, 17]``; expected is what the scenario's rates led to expect."""
     known = feedback.outcomes >= 0
     watched = np.isfinite(events.ratio)
     out = np.empty((len(feedback), WIDTH))
@@ -59,6 +59,21 @@ def contributions(feedback: FeedbackBatch, events: Recent, rates: Rates) -> Sums
     out[:, EXPECTED] = rates.by_scenario[scenario_slot(feedback.scenario)] * known
     out[:, WATCHED] = watched
     out[:, RATIO] = np.where(watched, events.ratio, 0.0)
+    return out
+
+
+def for_items(adds: Sums, before: Sums) -> Sums:
+    """What each event adds to the sums of its item: expected also counts how this user's earlier events ended.
+
+    An item shown to people who view everything long has to be viewed longer to stand out.
+
+    Args:
+        adds: ``contributions`` of the events.
+        before: The sums of each event's user over all events before it.
+    """
+    lift = (before[:, GOOD] + STRENGTH) / (before[:, EXPECTED] + STRENGTH)
+    out = adds.copy()
+    out[:, EXPECTED] = np.minimum(adds[:, EXPECTED] * lift, 0.95)
     return out
 
 
