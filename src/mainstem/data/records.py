@@ -196,7 +196,7 @@ def decode_feedback(body: bytes, ids: IdTable | None = None) -> Feedback:
     try:
         return _numbered(_ONE.decode(body), ids)
     except msgspec.MsgspecError as error:
-        _refuse(error, "feedback record", Feedback)
+        _refuse(error, "a feedback record", Feedback)
 
 
 def decode_events(body: bytes, ids: IdTable | None = None) -> list[Feedback]:
@@ -204,7 +204,7 @@ def decode_events(body: bytes, ids: IdTable | None = None) -> list[Feedback]:
     try:
         return [_numbered(record, ids) for record in _MANY.decode(body).events]
     except msgspec.MsgspecError as error:
-        _refuse(error, "events body", Feedback)
+        _refuse(error, "the events body", Feedback)
 
 
 def decode_impression(payload: bytes) -> Impression:
@@ -212,7 +212,7 @@ def decode_impression(payload: bytes) -> Impression:
     try:
         record = _IMPRESSION.decode(payload)
     except msgspec.MsgspecError as error:
-        _refuse(error, "impression", Impression)
+        _refuse(error, "an impression", Impression)
     check_impression(record)
     return record
 
@@ -262,6 +262,6 @@ def _refuse(error: msgspec.MsgspecError, what: str, kind: type[msgspec.Struct]) 
     unknown = re.search(r"unknown field `([^`]*)`", text)
     if unknown:
         hint = did_you_mean(unknown[1], kind.__struct_fields__)
-        raise DataError(f"found {text} in a {what}", code="data-021", hint=hint) from error
+        raise DataError(f"found {text} in {what}", code="data-021", hint=hint) from error
     hint = "docs/reference/tables.md shows one record with every field"
-    raise DataError(f"found a {what} that cannot be taken: {text}", code="data-020", hint=hint) from error
+    raise DataError(f"found {what} that cannot be taken: {text}", code="data-020", hint=hint) from error

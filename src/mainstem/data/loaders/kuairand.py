@@ -102,6 +102,12 @@ def load(
     raw = pl.concat([read_rows(path) for path in files])
     progress(0.3, "dropping repeats")
     kept, dropped = _drop(raw)
+    if kept.is_empty():
+        raise DataError(
+            f"found no row of {raw.height} in {folder} that names an impression: {count_reasons(dropped)}",
+            code="data-015",
+            hint="mainstem data check PATH shows example rows",
+        )
     impressions = _impressions(kept, surfaces or SURFACES)
     progress(0.6, "reading users, videos and history")
     history = _history(folder, impressions)
