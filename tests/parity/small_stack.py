@@ -35,6 +35,7 @@ class SmallStack:
         kind, name = fault
         items, mask = self._retrieve(rng, name if kind == "source" else "", noise, request + 7)
         features = self.table[items] + rng.normal(size=len(FEATURES)) * (np.arange(len(FEATURES)) >= 5)
+        features[:, 7] = np.bitwise_count(mask)  # a feature made of where the candidate came from
         if kind == "features":
             features = features * np.where(np.array(FEATURES) == name, 1_000.0, 1.0)
         predictions = self._predict(features, name if kind == "model" else "")

@@ -254,6 +254,17 @@ def test_names_may_stand_in_another_order_and_rounding_is_no_difference() -> Non
     assert diff_traces([(own, other)]).features_on_one_side == ("f0", "other")
 
 
+def test_a_later_rule_that_takes_over_is_not_the_culprit() -> None:
+    """Rules may be applied item by item: with ``seen`` off, ``cap`` (named before it) removes what ``seen`` did."""
+    items, slate = np.arange(40), np.arange(40)[-5:]
+    left = np.where(items < 5, 0, np.where(items < 25, 1, -1))
+    right = np.where(items < 25, 0, -1)
+    own = StageRecord(request_id=1, item_ids=items, slate=slate, rule_names=("cap", "seen"), removed_by=left)
+    first = diff_traces([(own, replace(own, removed_by=right))]).first
+    assert first is not None
+    assert (first.stage, first.culprit) == ("rule", "seen")
+
+
 def test_order_alone_is_the_slates_own_doing() -> None:
     own = SmallStack(12).trace(1)
     first = diff_traces([(own, replace(own, slate=own.slate[::-1]))]).first
