@@ -26,7 +26,6 @@ class Shown:
     user_id: IntColumn
     item_id: IntColumn
     surface: list[str]
-    scenario: IntColumn
     time_ms: IntColumn
     day: IntColumn
     viewed: NDArray[np.bool_]
@@ -70,7 +69,6 @@ def shown_before_day(folder: Path, until_day: int | None) -> Shown:
     return Shown(
         **whole,
         surface=frame["surface"].to_list(),
-        scenario=frame["scenario"].cast(pl.Int64).fill_null(-1).to_numpy(),
         viewed=frame["viewed"].fill_null(0).cast(pl.Boolean).to_numpy(),
         did=packed["did"].to_numpy(),
         known=packed["known"].to_numpy(),

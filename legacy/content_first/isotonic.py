@@ -32,7 +32,7 @@ def isotonic_curve(scores: Column, outcomes: Column, low: float, high: float, to
         scores: What the model said.
         outcomes: What happened.
         low: Score that is held to mean 0.
-        high: Score that is held to mean ``top``.
+        high: The largest score there can be.
         top: The largest level there can be.
     """
     order = np.argsort(scores, kind="stable")
@@ -41,7 +41,10 @@ def isotonic_curve(scores: Column, outcomes: Column, low: float, high: float, to
     middles = np.array([b[0] / b[2] for b in blocks])
     levels = np.array([b[1] / b[2] for b in blocks])
     kept = (middles > low) & (middles < high) & (levels > 0) & (levels < top)
-    return Curve(np.concatenate([[low], middles[kept], [high]]), np.concatenate([[0.0], levels[kept], [top]]))
+    middles, levels = middles[kept], levels[kept]
+    # Above the last block the line goes on in proportion, so that the very best still stand above the merely good.
+    end = min(top, float(levels[-1] * high / middles[-1])) if len(levels) else top
+    return Curve(np.concatenate([[low], middles, [high]]), np.concatenate([[0.0], levels, [end]]))
 
 
 def _pool(bins: list[tuple[float, float, int]]) -> list[tuple[float, float, int]]:

@@ -32,7 +32,7 @@ RING_ITEM, RING_DID, RING_MS, RING_TAG = range(4)
 _OUTCOME_COUNTS = ((np.arange(1 << len(OUTCOMES))[:, None] >> np.arange(len(OUTCOMES))) & 1).astype(np.float64)
 
 _ARRAYS = (
-    "user_counts", "user_hours", "user_ring", "user_taste", "user_category", "user_duration",
+    "user_counts", "user_hours", "user_ring", "user_taste", "user_profile", "user_category", "user_duration",
     "item_counts", "item_hours", "creator_counts", "category_counts", "all_counts",
 )  # fmt: skip
 
@@ -48,6 +48,7 @@ class Memory:
         self.user_hours = np.zeros((users, HOURS_KEPT, 3))
         self.user_ring = np.zeros((users, 4, ACTIONS_KEPT), dtype=np.int64)
         self.user_taste = np.zeros((users, 2, WIDTH))
+        self.user_profile = np.zeros((users, 3))
         self.user_category = np.zeros((users, CATEGORY_BUCKETS, 2), dtype=np.float32)
         self.user_duration = np.zeros((users, DURATION_BUCKETS, 2), dtype=np.float32)
         self.item_counts = np.zeros((n_items, 13))
@@ -55,6 +56,7 @@ class Memory:
         self.creator_counts = np.zeros((len(items.creator_ids), 2))
         self.category_counts = np.zeros((CATEGORY_BUCKETS, 2))
         self.all_counts = np.zeros(2)
+        self.profiles_open = True
         self.follows: dict[int, set[int]] = {}
         self.waiting: list[tuple[int, int, tuple[int, int, bool, int, float]]] = []
         self.seen_records: dict[Any, None] = {}
@@ -137,8 +139,9 @@ class Memory:
         _bump_hour(self.item_hours[item], time_ms, views, long_view)
         category, creator = items.category[item], items.creator[item]
         pair = (views, long_view)
-        self.user_category[user, category] += pair
-        self.user_duration[user, items.duration_bucket[item]] += pair
+        if self.profiles_open:
+            self.user_category[user, category] += pair
+            self.user_duration[user, items.duration_bucket[item]] += pair
         self.category_counts[category] += pair
         self.creator_counts[creator] += pair
         self.all_counts += pair
@@ -150,6 +153,16 @@ class Memory:
             side = self.user_taste[user, 0 if did & ENGAGED and not did & HATE else 1]
             side *= TASTE_DECAY
             side += self._items.vectors[item]
+
+    def close_profiles(self) -> None:
+        """Fixes what each user is held to like: profiles are a batch job's table, built with the model and no fresher.
+
+        Only what they were shown, how often, and the short list of recent actions stay live.
+        """
+        counts = self.user_counts
+        views, long = counts[:, VIEWS] + counts[:, OLD_VIEWS], counts[:, FIRST_OUTCOME + 6] + counts[:, OLD_LONG]
+        self.user_profile = np.stack([views, long, counts[:, FIRST_OUTCOME + 1] + counts[:, OLD_LIKE]], axis=1)
+        self.profiles_open = False
 
     # -- users ---------------------------------------------------------------------------------------------------
     def row_of(self, user_id: int) -> int:
@@ -220,12 +233,13 @@ class Memory:
             "waiting": list(self.waiting),
             "seen_records": dict(self.seen_records),
             "events_seen": self.events_seen,
+            "profiles_open": self.profiles_open,
         }
 
     def go_back(self, kept: dict[str, Any]) -> None:
         """Returns to a copy; the copy itself stays untouched."""
         for name, value in kept.items():
-            same = value if isinstance(value, int) else value.copy()
+            same = value if isinstance(value, int | bool) else value.copy()
             setattr(self, name, same)
         self.follows = {user: set(creators) for user, creators in kept["follows"].items()}
 

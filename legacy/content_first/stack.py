@@ -119,9 +119,7 @@ class ContentFirst:
         return self._score(moments)
 
     def _copy(self, moments: Moments, ask: Ask, user: int, rows: NDArray[np.intp]) -> None:
-        moments.copy_now(
-            self.memory, self.items, user, rows, ask.surface, ask.scenario, ask.now_ms, "features" in ask.failures
-        )
+        moments.copy_now(self.memory, self.items, user, rows, ask.surface, ask.now_ms, "features" in ask.failures)
 
     def _score(self, moments: Moments) -> Scored:
         """Predictions and final scores for every copied request, rounded so that equal inputs give equal answers."""
@@ -246,4 +244,5 @@ def load_stack(log: Path, model_folder: Path, until_day: int | None = None) -> C
     if before is not None:
         memory.load_before(before)
     live_through(memory, items, folder.shown_before_day(log, until))
+    memory.close_profiles()
     return ContentFirst(items, users, memory, model, flags)

@@ -24,6 +24,9 @@ Matrix = NDArray[np.float64]
 HIDDEN = (48, 24)
 ROWS_AT_ONCE = 4096
 CALIBRATION_SHARE = 0.25
+PROFILE_SHARE = 0.5
+"""Without a history the older half of the log makes the profiles, and the networks learn from the rest: a profile must
+never hold the outcomes that it is used to predict."""
 TOWER_RIDGE = 50.0
 WATCH_LOSS_WEIGHT = 0.05
 
@@ -69,17 +72,20 @@ def study(log: Path, until_day: int | None, items: Items, users: Users, settings
         memory.load_before(before)
     names = {name: code for code, name in enumerate(settings["surfaces"])}
     codes = np.array([names.get(name, -1) for name in shown.surface], dtype=np.int64)
-    first_kept = max(0, len(codes) - int(settings["train.max_rows"]))
-    item_rows, scenarios = items.rows(shown.item_id.tolist()), shown.scenario.tolist()
+    profiles_until = 0 if before is not None else int(len(codes) * PROFILE_SHARE)
+    first_kept = max(profiles_until, len(codes) - int(settings["train.max_rows"]))
+    item_rows = items.rows(shown.item_id.tolist())
     times, user_ids = shown.time_ms.tolist(), shown.user_id.tolist()
     moments, parts, tower = Moments(), [], _Tower(items)
 
     def note(first: int, last: int) -> None:
         nonlocal moments
+        if first >= profiles_until and memory.profiles_open:
+            memory.close_profiles()
         if first < first_kept:
             return
         user = memory.row_of(user_ids[first])
-        moments.copy_now(memory, items, user, item_rows[first:last], int(codes[first]), scenarios[first], times[first])
+        moments.copy_now(memory, items, user, item_rows[first:last], int(codes[first]), times[first])
         if len(moments) >= ROWS_AT_ONCE:
             parts.append(model_inputs(moments, items, users.about))
             tower.collect(moments)
@@ -204,7 +210,7 @@ def _loss(outputs: torch.Tensor, wanted: torch.Tensor, told: torch.Tensor) -> to
 
 
 def _base_outputs(targets: Matrix) -> Matrix:
-    """Where each head starts: its base rate, so that rare outcomes start rare."""
+    """Each head's base rate as a raw output: where it starts, so that rare outcomes start rare."""
     told = np.isfinite(targets)
     sums = np.where(told, targets, 0.0).sum(axis=0)
     mean = (sums + 0.5) / (told.sum(axis=0) + 1.0)

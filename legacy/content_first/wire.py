@@ -33,7 +33,6 @@ class Ask:
     request_id: int
     user_id: int
     surface: int
-    scenario: int
     now_ms: int
     item_ids: list[int] | None
     count: int
@@ -78,6 +77,7 @@ def ask_from(body: Any, surfaces: dict[str, int], ranking: bool) -> Ask:
         raise WireError("surface: expected a text")
     if surface not in surfaces:
         raise UnknownSurfaceError(f"surface {surface!r} is not one of {', '.join(surfaces)}")
+    _whole(body, "scenario", -1)
     items, failures = body.get("item_ids"), body.get("failures", ())
     if items is None and not ranking:
         raise WireError("item_ids: expected a list of whole numbers")
@@ -86,7 +86,7 @@ def ask_from(body: Any, surfaces: dict[str, int], ranking: bool) -> Ask:
     if type(failures) not in (list, tuple) or any(f not in DRILLS for f in failures):
         raise WireError(f"failures: expected some of {', '.join(DRILLS)}")
     return Ask(
-        _whole(body, "request_id"), _whole(body, "user_id"), surfaces[surface], _whole(body, "scenario", -1),
+        _whole(body, "request_id"), _whole(body, "user_id"), surfaces[surface],
         _whole(body, "now_ms", low=0), items, _whole(body, "count", 10, low=0, high=MOST_PLACES),
         body.get("explain", False) is True, tuple(failures),
     )  # fmt: skip
