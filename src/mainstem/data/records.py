@@ -169,11 +169,13 @@ class IdTable:
 
     def user(self, text: str) -> int:
         """The number of a user's text id."""
-        return self._users.get(text, -1) if text in self._users else hashed_id(text)
+        number = self._users.get(text)
+        return hashed_id(text) if number is None else number
 
     def item(self, text: str) -> int:
         """The number of an item's text id."""
-        return self._items.get(text, -1) if text in self._items else hashed_id(text)
+        number = self._items.get(text)
+        return hashed_id(text) if number is None else number
 
 
 def hashed_id(text: str) -> int:

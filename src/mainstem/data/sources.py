@@ -42,12 +42,14 @@ def read_frame(
     separator: str | None = None,
     columns: Mapping[str, pl.DataType] | None = None,
     header: Sequence[str] | None = None,
+    only: Sequence[str] | None = None,
 ) -> pl.DataFrame:
     """The rows of a file, or of a frame in memory that speaks Arrow (DuckDB relation, pyarrow, pandas, polars).
 
     Args:
         columns: Types that a CSV file's columns must have; others are inferred from the whole file.
         header: Names for a CSV file that has no line of names.
+        only: The columns of a CSV file that are wanted; all when not given.
 
     Raises:
         DataError: ``data-001`` no such file, ``data-002`` cannot be read, ``data-009`` a kind of file nobody reads.
@@ -62,7 +64,7 @@ def read_frame(
     if not path.is_file():
         raise DataError(f"found no file at {path}, expected a table", code="data-001")
     try:
-        return _from_file(path, separator, columns or {}, header)
+        return _from_file(path, separator, columns or {}, header, only)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(
             f"found a file that cannot be read at {path}: {str(error).splitlines()[0]}",
@@ -72,7 +74,11 @@ def read_frame(
 
 
 def _from_file(
-    path: Path, separator: str | None, columns: Mapping[str, pl.DataType], header: Sequence[str] | None
+    path: Path,
+    separator: str | None,
+    columns: Mapping[str, pl.DataType],
+    header: Sequence[str] | None,
+    only: Sequence[str] | None,
 ) -> pl.DataFrame:
     suffix = path.suffix.lower()
     if suffix == ".parquet":
@@ -88,6 +94,7 @@ def _from_file(
             infer_schema_length=None,
             has_header=header is None,
             new_columns=list(header) if header else None,
+            columns=list(only) if only else None,
         )
     raise DataError(
         f"found a file of kind {suffix!r} at {path}, expected one of {', '.join(_SUFFIXES)}", code="data-009"
@@ -146,6 +153,12 @@ def number_requests(frame: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
         by: The columns that name a request; the first is the time.
     """
     ordered = frame.sort(by, maintain_order=True)
-    starts = ordered.select(pl.struct(by).rle_id().cast(pl.Int64)).to_series().alias("request_id")
-    place = pl.int_range(pl.len()).over("request_id").clip(upper_bound=32_767).cast(pl.Int16)
-    return ordered.with_columns(starts).with_columns(position=place)
+    # Rows of a request lie together now: a new one begins where any column changes. Cheaper than grouping.
+    begins = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in by) | (
+        pl.int_range(pl.len()) == 0
+    )
+    row = pl.int_range(pl.len(), dtype=pl.Int64)
+    return ordered.with_columns(
+        request_id=begins.cast(pl.Int64).cum_sum() - 1,
+        position=(row - pl.when(begins).then(row).forward_fill()).clip(upper_bound=32_767).cast(pl.Int16),
+    )

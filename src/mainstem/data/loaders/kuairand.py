@@ -57,6 +57,11 @@ _HEADS: Final = {
     "long_view": "long_view",
 }
 _TRAITS: Final = tuple(f"onehot_feat{n}" for n in range(18))
+_USER_TYPES: Final[dict[str, pl.DataType]] = {
+    "user_id": pl.Int64(),
+    "user_active_degree": pl.String(),
+    **{name: pl.Float64() for name in ("follow_user_num", "fans_user_num", "register_days", *_TRAITS)},
+}
 _NOTES: Final = [
     "tab to surface is Mainstem's choice: pages = tabs 0 and 6, groups = tabs 2 and 4, feed = the rest",
     "viewed = play time above 0, or a click",
@@ -260,7 +265,7 @@ def _without_attributes(known: pl.DataFrame, impressions: pl.DataFrame, history:
 
 
 def _users(folder: Path, impressions: pl.DataFrame) -> pl.DataFrame:
-    side = read_frame(_needed(folder, "user_features"))
+    side = read_frame(_needed(folder, "user_features"), columns=_USER_TYPES, only=tuple(_USER_TYPES))
     traits = pl.concat_list(pl.col(name).cast(pl.Float64).fill_null(-1).cast(pl.Int16) for name in _TRAITS)
     known = side.select(
         pl.col("user_id").cast(pl.Int64),
