@@ -265,6 +265,31 @@ def test_a_later_rule_that_takes_over_is_not_the_culprit() -> None:
     assert (first.stage, first.culprit) == ("rule", "seen")
 
 
+def test_a_side_that_never_names_a_rule_does_not_tell_rules_but_one_that_rarely_does_tells_them() -> None:
+    stack = SmallStack(16)
+    own = [stack.trace(n) for n in range(6)]
+    none = np.full(len(own[0].item_ids), -1)
+    nameless = [
+        replace(
+            one,
+            source_names=(),
+            source_mask=none * 0,
+            values=none * np.nan,
+            rule_names=(),
+            removed_by=none,
+            demoted_by=none,
+        )
+        for one in own
+    ]
+    diff = diff_traces(list(zip(own, nameless, strict=True)))
+    assert {stage.stage for stage in diff.stages if not stage.told} == {"source", "value", "rule"}
+    assert diff.first is None
+    rare = [own[0], *(replace(one, rule_names=(), removed_by=none, demoted_by=none) for one in own[1:])]
+    first = diff_traces(list(zip(own, rare, strict=True))).first
+    assert first is not None
+    assert first.stage == "rule"
+
+
 def test_order_alone_is_the_slates_own_doing() -> None:
     own = SmallStack(12).trace(1)
     first = diff_traces([(own, replace(own, slate=own.slate[::-1]))]).first

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
+
+import numpy as np
 
 from mainstem.base.errors import DataError
 from mainstem.parity.blame import suspects
@@ -54,7 +57,8 @@ def diff_traces(
     """
     if not pairs:
         raise DataError("no request to compare", code="parity-005", hint="mirror some requests to the shadow first")
-    compared = [_compare(one, other, k) for one, other in pairs]
+    sides = (_as_told([one for one, _ in pairs]), _as_told([other for _, other in pairs]))
+    compared = [_compare(one, other, k) for one, other in zip(*sides, strict=True)]
     partings = _partings(compared, left, right)
     first = max(partings, key=lambda one: one.requests, default=None)
     same = sum(not any(pair.differs().values()) for pair in compared)
@@ -76,6 +80,21 @@ def diff_traces(
         rules=rule_diffs(compared),
         slate=slate_diff(compared, k),
     )
+
+
+def _as_told(records: Sequence[StageRecord]) -> list[StageRecord]:
+    """The records of one side, where a stage that it never names anything of is not told, rather than empty.
+
+    A stack that names rules in some requests tells its rules: in the others none fired.
+    """
+    silent: dict[str, None] = {}
+    if not any(record.source_names for record in records):
+        silent["source_mask"] = None
+    if not any(record.rule_names for record in records):
+        silent |= {"removed_by": None, "demoted_by": None}
+    if not any(record.values is not None and np.isfinite(record.values).any() for record in records):
+        silent["values"] = None
+    return [replace(record, **silent) for record in records] if silent else list(records)
 
 
 def _compare(one: StageRecord, other: StageRecord, k: int) -> PairDiff:
