@@ -64,7 +64,8 @@ def test_stopped_at_any_point_a_second_run_loses_nothing_and_repeats_nothing(tmp
             seal(path, folder, segment_rows=4, fault=stop)
         assert numbers(path, folder) == [record(n) for n in range(10)]
         log.append([record(10)])
-        seal(path, folder, segment_rows=4)
+        # Other segments than the first run's, so that a file it left behind has another name.
+        seal(path, folder, segment_rows=5)
         assert numbers(path, folder) == [record(n) for n in range(11)]
         assert log.read(11) == []
     named = {segment.file for segment in read_segments(folder)} | {"segments.json"}
