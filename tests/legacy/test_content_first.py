@@ -11,6 +11,20 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from builder_content_first import (
+    HEADS,
+    HOUR_MS,
+    NOW_MS,
+    REPOST_OF_3,
+    REPOST_OF_4,
+    ROOT,
+    UNCHECKED,
+    UNTIL,
+    VIOLATING,
+    ask,
+    event,
+    write_tiny_log,
+)
 from content_first import memory as m
 from content_first.content import content_vectors
 from content_first.flags import FlagError, age_limits_that_fit, read_flags, surface_flags
@@ -25,20 +39,6 @@ from content_first.sources import (
 )
 from content_first.stack import ContentFirst, load_stack
 from content_first.trainer import study, train
-from content_first_tiny import (
-    HEADS,
-    HOUR_MS,
-    NOW_MS,
-    REPOST_OF_3,
-    REPOST_OF_4,
-    ROOT,
-    UNCHECKED,
-    UNTIL,
-    VIOLATING,
-    ask,
-    event,
-    write_tiny_log,
-)
 
 MINUTE_MS = 60_000
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from builder_content_first import HEADS
 from content_first.stack import load_stack
 from content_first.trainer import train
-from content_first_tiny import HEADS
 
 from mainstem.data.loaders.kuairand import load
 from mainstem.data.log import write_log

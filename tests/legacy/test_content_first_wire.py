@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from builder_content_first import HOUR_MS, NOW_MS, ROOT, UNTIL, ask, event, write_tiny_log
 from content_first.stack import ContentFirst, load_stack
-from content_first_tiny import HOUR_MS, NOW_MS, ROOT, UNTIL, ask, event, write_tiny_log
 
 ENVIRONMENT = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(ROOT / "legacy")}
 
