@@ -105,16 +105,19 @@ def _capture(
     return Captured(*table.mean(axis=0), z=apart.mean() / (apart.std() / np.sqrt(len(apart))))
 
 
+@pytest.mark.slow
 def test_content_wins_where_items_are_fresh_and_users_narrow(captured: dict[str, Captured]) -> None:
     assert captured["content_wins"].z > 3
     assert captured["content_wins"].recent > 1.04 * captured["content_wins"].lasting
 
 
+@pytest.mark.slow
 def test_interest_wins_where_users_are_many_sided_or_long_away(captured: dict[str, Captured]) -> None:
     assert captured["interest_wins"].z < -3
     assert captured["interest_wins"].lasting > 1.04 * captured["interest_wins"].recent
 
 
+@pytest.mark.slow
 def test_both_miss_what_no_past_action_points_to(captured: dict[str, Captured]) -> None:
     slice_ = captured["both_miss"]
     for ranker in (slice_.recent, slice_.lasting):
