@@ -70,7 +70,7 @@ def serve(build: Build, settings: Serve, announce: Announce, show_token: Announc
 def _bound(host: str, port: int) -> socket.socket:
     """A socket that holds the address. Several processes may hold the same, and the kernel spreads connections over them."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    held = socket.socket(family, socket.SOCK_STREAM)
+    held = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         if port:
@@ -89,7 +89,7 @@ def _bound(host: str, port: int) -> socket.socket:
 
 def _refuse_taken(family: int, host: str, port: int) -> None:
     """A port that another server of ours shares would be taken silently; a bind without sharing says so."""
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((host, port))
 
@@ -141,7 +141,7 @@ def _worker(build: Build, worker: int, token: str, host: str, port: int) -> None
 
 
 def _bound_shared(host: str, port: int) -> socket.socket:
-    held = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    held = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     held.bind((host, port))
     return held
