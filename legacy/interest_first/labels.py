@@ -15,7 +15,8 @@ def touched_within_day(user: np.ndarray, interest: np.ndarray, time_ms: np.ndarr
     """
     label = np.zeros(len(user))
     order = np.lexsort((time_ms, interest, user))
-    same = user[order] * (int(interest.max(initial=0)) + 1) + interest[order]
+    change = (np.diff(user[order]) != 0) | (np.diff(interest[order]) != 0)
+    same = np.append(0, np.cumsum(change))[: len(user)]
     for level in np.unique(depth[depth > 0]):
         reached = _next_touch_ms(same, time_ms[order], depth[order] >= level)
         near = reached - time_ms[order] < WINDOW_MS

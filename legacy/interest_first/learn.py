@@ -16,7 +16,7 @@ from .model import Model, interest_shares
 from .plans import Plan
 from .signals import NAMES, Signals
 
-RANK_DAYS = 7
+RANK_DAYS = 4  # the item model learns from the newest days; older ones only fill the memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +112,12 @@ class Lesson:
 
 
 def _replay(log: Log, catalogue: Catalogue, prior: np.ndarray, plans: dict[str, Plan]) -> tuple[Memory, Lesson]:
-    rows = log.impressions
-    memory = Memory(catalogue, log.people, log.history)
+    ranked = np.isin(log.impressions.day, np.unique(log.impressions.day)[-RANK_DAYS:])
+    memory = Memory(catalogue, log.people, log.history.then(log.impressions.take(~ranked)))
+    rows = log.impressions.take(ranked)
     signals = Signals(memory)
     items = catalogue.rows_of(rows.item_id)
     interest = catalogue.slots[items, INTEREST]
-    ranked = np.isin(rows.day, np.unique(rows.day)[-RANK_DAYS:])
     inputs = np.full((len(rows), len(NAMES)), np.nan)
     known, cohort = np.zeros(len(rows)), np.zeros(len(rows), dtype=np.int64)
     surfaces = {name: at for at, name in enumerate(plans)}
@@ -131,20 +131,20 @@ def _replay(log: Log, catalogue: Catalogue, prior: np.ndarray, plans: dict[str, 
     for start, end in zip([0, *change.tolist()], [*change.tolist(), len(rows)], strict=True):
         user, now_ms, surface = user_of[start], time_of[start], rows.surface[start]
         place = catalogue.place_key(surface, int(rows.scenario[start]))
-        if ranked[start]:
-            plan, viewer = plans.get(surface, fallback), memory.viewer(user)
-            past = None if viewer is None else viewer.fresh_histogram(now_ms)
-            shares = interest_shares(past, prior[surfaces.get(surface, -1)], plan.prior_strength, strangers)
-            share = shares[interest[start:end]]
-            inputs[start:end] = signals.rows(viewer, items[start:end], place, now_ms, share)
-            known[start:end] = plan.interest_power * np.log(share)
-            cohort[start:end] = log.people.cohort_of(user)
+        plan, viewer = plans.get(surface, fallback), memory.viewer(user)
+        past = None if viewer is None else viewer.fresh_histogram(now_ms)
+        shares = interest_shares(past, prior[surfaces.get(surface, -1)], plan.prior_strength, strangers)
+        share = shares[interest[start:end]]
+        inputs[start:end] = signals.rows(viewer, items[start:end], place, now_ms, share)
+        known[start:end] = plan.interest_power * np.log(share)
+        cohort[start:end] = log.people.cohort_of(user)
         for at in range(start, end):
             row, depth, long_view, joined = outcome[at]
             memory.note(Shown(user, row, place, now_ms, depth, long_view, joined), (request[at], item_of[at]))
     label = touched_within_day(rows.user_id, interest, rows.time_ms, rows.depth)
-    _, lists = np.unique(rows.user_id * 100_000_000 + rows.day, return_inverse=True)
-    return memory, Lesson(inputs[ranked], known[ranked], label[ranked], lists[ranked], cohort[ranked])
+    _, user_row = np.unique(rows.user_id, return_inverse=True)
+    _, lists = np.unique(user_row * 100_000_000 + rows.day, return_inverse=True)
+    return memory, Lesson(inputs, known, label, lists, cohort)
 
 
 def _cohort_means(signals: np.ndarray, cohort: np.ndarray, cohorts: int) -> np.ndarray:

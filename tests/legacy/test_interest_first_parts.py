@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from fixture_interest_first import DAY_MS, NOW_MS, UNTIL, ask, event, write_folder
 from interest_first.__main__ import load_stack, main, run_train
@@ -152,3 +153,18 @@ def test_a_spoiled_folder_is_refused_in_words(tmp_path: Path, capsys, spoil, sai
 def test_a_day_before_the_log_leaves_nothing_to_train_on(tmp_path: Path) -> None:
     with pytest.raises(FolderError, match="nothing to train on"):
         run_train(write_folder(tmp_path / "log"), 20220101, tmp_path / "model", 7)
+
+
+def test_state_from_the_log_equals_state_from_events(tmp_path: Path) -> None:
+    log, model = write_folder(tmp_path / "log"), tmp_path / "model"
+    run_train(log, UNTIL, model, 7)
+    whole, told = load_stack(log, model, 20220429), load_stack(log, model, UNTIL)
+    last = pl.read_parquet(log / "impressions.parquet").filter(pl.col("day") == UNTIL)
+    for row in last.to_dicts():
+        assert told.take(feedback(row))
+        assert not whole.take(feedback(row))  # the log's own rows are known
+    items = list(range(1000, 1080))
+    for user in (3, 8, 999):
+        now_ms = int(last["time_ms"][-1])
+        one, other = (stack.score(score_ask(ask(items, user_id=user, now_ms=now_ms))) for stack in (whole, told))
+        assert one["scores"] == pytest.approx(other["scores"], abs=2e-9)
