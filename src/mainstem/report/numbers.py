@@ -1,0 +1,113 @@
+"""How numbers are written on a page: one rule a kind, the same everywhere.
+
+Metrics have four decimals and no sign. Differences have a sign and three decimals, more only where rounding would hide
+on which side of 0 a bound lies. Shares are percent. Times have three digits. Twins (JSON, CSV) carry numbers unrounded.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+NONE: Final = "–"
+_MINUS: Final = "−"
+_MOST_DECIMALS: Final = 5
+
+
+def metric(value: float | None) -> str:
+    """A level such as an AUC, with the four decimals the field quotes."""
+    return NONE if _missing(value) else f"{value:.4f}".replace("-", _MINUS)
+
+
+def signed(value: float | None, decimals: int = 3) -> str:
+    """A difference, always with its sign."""
+    return NONE if _missing(value) else f"{value:+.{decimals}f}".replace("-", _MINUS)
+
+
+def interval(found: Mapping[str, Any] | None) -> str:
+    """A difference with its bounds, as ``+0.008 (+0.004…+0.012)``."""
+    if found is None or _missing(found["mid"]):
+        return NONE
+    low, mid, high = (float(found[name]) for name in ("low", "mid", "high"))
+    decimals = decimals_of(low, high)
+    return f"{signed(mid, decimals)} ({signed(low, decimals)}…{signed(high, decimals)})"
+
+
+def level(found: Mapping[str, Any] | None) -> str:
+    """A level with its bounds, as ``0.5946 (0.5901…0.5989)``."""
+    if found is None or _missing(found["mid"]):
+        return NONE
+    return f"{metric(found['mid'])} ({metric(found['low'])}…{metric(found['high'])})"
+
+
+def decimals_of(*bounds: float) -> int:
+    """How many decimals keep every bound on its side of 0."""
+    decimals = 3
+    while decimals < _MOST_DECIMALS and any(bound and not round(bound, decimals) for bound in bounds):
+        decimals += 1
+    return decimals
+
+
+def count(value: float | None) -> str:
+    """How many, with thin thousands."""
+    return NONE if _missing(value) else f"{value:,.0f}".replace(",", "\u202f").replace("-", _MINUS)
+
+
+def share(value: float | None) -> str:
+    """A share (0–1) as percent; one decimal below 10 and next to 100, so that neither 0 nor 100 is said of what is not."""
+    if value is None or _missing(value):
+        return NONE
+    percent = 100 * value
+    if 0 < percent < 0.05:
+        return "< 0.1 %"
+    if 99.95 <= percent < 100:
+        return "> 99.9 %"
+    return f"{percent:.1f}".removesuffix(".0") + " %" if percent < 10 or percent > 99 else f"{percent:.0f} %"
+
+
+def value(number: float | None) -> str:
+    """A value of no fixed scale, to four digits."""
+    if number is None or _missing(number):
+        return NONE
+    if not math.isfinite(number):
+        return "∞" if number > 0 else f"{_MINUS}∞"
+    return f"{number:.4g}".replace("-", _MINUS)
+
+
+def duration_s(seconds: float | None) -> str:
+    """A time on the scale a person reads it: ms, s or min."""
+    if seconds is None or _missing(seconds):
+        return NONE
+    if seconds < 1:
+        return f"{1e3 * seconds:.3g} ms"
+    return f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
+
+
+def milliseconds(value_ms: float | None) -> str:
+    """A time that was measured in milliseconds."""
+    return NONE if value_ms is None else duration_s(value_ms / 1e3)
+
+
+def day(number: int) -> str:
+    """A log's day, 20220429, as 2022-04-29."""
+    text = str(number)
+    return f"{text[:4]}-{text[4:6]}-{text[6:]}" if len(text) == 8 else text
+
+
+def days(numbers: list[int] | tuple[int, ...]) -> str:
+    """Days as a range when there are several."""
+    if not numbers:
+        return NONE
+    first, last = min(numbers), max(numbers)
+    return day(first) if first == last else f"{day(first)} to {day(last)}"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names in a sentence: ``a``, ``a and b``, ``a, b and c``."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
