@@ -233,7 +233,7 @@ def _references(value) -> set[str]:
 
 def test_every_served_slate_is_in_the_log(client, whole):
     answer = rank(client, request_id=987_654)
-    rank(client)  # the lane is in order: when this is answered, the record before is handed in
+    rank(client)  # what follows an answer is done before the next one on this connection is read
     whole.live.log.flush()
     stored = [decode_impression(row.payload) for row in whole.live.log.read(0, 100_000, "impression")]
     (record,) = [one for one in stored if one.request_id == 987_654]

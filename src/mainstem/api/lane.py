@@ -7,7 +7,6 @@ still refuses, answers fallbacks and reports.
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -15,7 +14,6 @@ from typing import Any, Generic, TypeVar
 
 from mainstem.base.errors import RequestError
 
-LOG = logging.getLogger("mainstem.lane")
 T = TypeVar("T")
 
 
@@ -26,7 +24,7 @@ class LateError(Exception):
 class _Job(Generic[T]):
     __slots__ = ("answer", "counted", "work")
 
-    def __init__(self, work: Callable[[], T], answer: asyncio.Future[T] | None, counted: bool) -> None:
+    def __init__(self, work: Callable[[], T], answer: asyncio.Future[T], counted: bool) -> None:
         self.work = work
         self.answer = answer
         self.counted = counted
@@ -88,10 +86,6 @@ class Lane:
         """The result of work that is not a request: it waits its turn but is never refused."""
         return await self._put(work, counted=False)
 
-    def post(self, work: Callable[[], object]) -> None:
-        """Leaves work that nobody waits for, such as writing down what was served."""
-        self._queue.put(_Job(work, None, False))
-
     def _put(self, work: Callable[[], T], counted: bool) -> asyncio.Future[T]:
         answer: asyncio.Future[T] = self._running().create_future()
         self._queue.put(_Job(work, answer, counted))
@@ -106,16 +100,14 @@ class Lane:
         loop = self._loop
         assert loop is not None
         while (job := self._queue.get()) is not None:
-            if job.answer is None:
-                _quietly(job.work)
-            elif job.answer.done():
+            if job.answer.done():
                 loop.call_soon_threadsafe(self._settle, job, None, None)
             else:
                 loop.call_soon_threadsafe(self._settle, job, *_outcome(job.work))
 
     def _settle(self, job: _Job[Any], result: Any, error: Exception | None) -> None:
         self.depth -= job.counted
-        if job.answer is None or job.answer.done():
+        if job.answer.done():
             return
         if error is None:
             job.answer.set_result(result)
@@ -133,10 +125,3 @@ def _outcome(work: Callable[[], T]) -> tuple[T | None, Exception | None]:
 def _expire(answer: asyncio.Future[Any]) -> None:
     if not answer.done():
         answer.set_exception(LateError())
-
-
-def _quietly(work: Callable[[], object]) -> None:
-    try:
-        work()
-    except Exception:
-        LOG.exception("work that nobody waits for failed")

@@ -25,6 +25,7 @@ class Meters:
             registry=own,
         )
         self._stages = Counter("mainstem_stage_seconds", "Time spent in a stage", ["stage"], registry=own)
+        self._known_stages: dict[str, Counter] = {}
         self._degraded = Counter("mainstem_degraded", "Answers in which a part was replaced", ["part"], registry=own)
         self._events = Counter("mainstem_events", "Feedback records", ["outcome"], registry=own)
         self.queue = Gauge("mainstem_queue", "Requests waiting or running", registry=own)
@@ -45,9 +46,16 @@ class Meters:
         self._latency.labels(slate.surface).observe(seconds)
         if slate.trace is not None:
             for stage, spent_ms in slate.trace.timings_ms.items():
-                self._stages.labels(stage).inc(spent_ms / 1e3)
+                self._stage(stage).inc(spent_ms / 1e3)
         for reason in slate.degraded:
             self._degraded.labels(part_of(reason)).inc()
+
+    def _stage(self, name: str) -> Counter:
+        """The counter of a stage, found once: looking a label up costs more than counting."""
+        known = self._known_stages.get(name)
+        if known is None:
+            known = self._known_stages[name] = self._stages.labels(name)
+        return known
 
     def took(self, accepted: int, duplicates: int) -> None:
         """Counts the records of one acknowledged write."""

@@ -45,7 +45,7 @@ class RankSurface:
         scope["mainstem.request_id"] = request.request_id
         slate = await service.rank(request, body.explain)
         await send_json(send, answer_of(service.live, request, slate, ignored, body.explain))
-        service.meters.ranked(slate, time.perf_counter() - started)
+        service.shown(request, slate, time.perf_counter() - started)
 
     def _request(self, surface: str, body: RankBody) -> tuple[Request, list[int | str]]:
         live = self._service.live

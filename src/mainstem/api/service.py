@@ -87,10 +87,14 @@ class Service:
             slate = await self.lane.run(lambda: self.live.rank(request, explain), self.budget_s)
         except LateError:
             slate = self.live.fallback(request, f"request: not ranked within {self.budget_s * 1e3:g} ms")
-        self.lane.post(lambda: self.live.remember(request, slate))
+        return slate
+
+    def shown(self, request: Request, slate: Slate, seconds: float) -> None:
+        """What follows an answer that is on its way: written down, mirrored, counted."""
+        self.live.remember(request, slate)
         if self.mirror is not None:
             self.mirror.offer(request, slate)
-        return slate
+        self.meters.ranked(slate, seconds)
 
     async def write(self, records: Sequence[Feedback]) -> tuple[Ack, bool]:
         """Puts outcomes on disk; then waits a little until the memories have seen them, and says whether they have."""
