@@ -88,14 +88,14 @@ class SmallStack:
 
     def _control(self, items: np.ndarray, values: np.ndarray, seen: np.ndarray, off: str) -> tuple[np.ndarray, ...]:
         removed = np.full(len(items), NO_RULE)
-        demoted = np.full(len(items), NO_RULE)
+        demoted = np.zeros((len(items), len(RULES)), bool)
         for code, hit in ((0, seen), (1, self.violating[items])):
             if RULES[code] != off:
                 removed[hit & (removed == NO_RULE)] = code
         values = values.copy()
         if off != "variety":
             ahead = np.argsort(-np.where(removed == NO_RULE, values, -np.inf), kind="stable")[1:12:3]
-            demoted[ahead] = 3
+            demoted[ahead, 3] = True
             values[ahead] -= 0.3 * np.abs(values[ahead])
         slate: list[int] = []
         for at in np.argsort(-values, kind="stable"):

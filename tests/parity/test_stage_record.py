@@ -67,7 +67,7 @@ def test_an_outside_stacks_answer_is_read() -> None:
     assert record.removed_by is not None
     assert record.removed_by.tolist() == [NO_RULE, 0, NO_RULE, NO_RULE]
     assert record.demoted_by is not None
-    assert record.demoted_by.tolist() == [NO_RULE, NO_RULE, 1, NO_RULE]
+    assert np.argwhere(record.demoted_by).tolist() == [[2, 1]]
 
 
 def test_an_answer_that_tells_little_is_read_as_little() -> None:
@@ -89,7 +89,7 @@ def test_the_engines_own_trace_is_read() -> None:
     assert record.removed_by is not None
     assert record.removed_by.tolist() == [NO_RULE, 0, NO_RULE, NO_RULE]
     assert record.demoted_by is not None
-    assert record.demoted_by.tolist() == [NO_RULE, NO_RULE, 1, NO_RULE]
+    assert np.argwhere(record.demoted_by).tolist() == [[2, 1]]
     with pytest.raises(DataError) as refused:
         from_slate(engine_slate(trace=False))
     assert refused.value.code == "parity-003"

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mainstem.parity.trace import NO_RULE, Floats, Ints, StageRecord
+from mainstem.parity.trace import Floats, Ints, StageRecord
 
 Mask = NDArray[np.bool_]
 
@@ -172,22 +172,27 @@ def fires_of(left: StageRecord, right: StageRecord, li: Ints, ri: Ints) -> Fires
     if left.removed_by is None or right.removed_by is None:
         return None
     names = merged(left.rule_names, right.rule_names)
-    counts = np.zeros((4, len(names)), np.int64)
-    earliest = len(names)
-    for side_left, side_right in ((left.removed_by, right.removed_by), (left.demoted_by, right.demoted_by)):
-        if side_left is None or side_right is None:
-            continue
-        one, other = _codes(side_left, left.rule_names, names), _codes(side_right, right.rule_names, names)
-        apart = one[li] != other[ri]
-        own, others = one[li][apart], other[ri][apart]
-        for row, fired in enumerate((one, other, own, others)):
-            counts[row] += np.bincount(fired[fired != NO_RULE], minlength=len(names))
-        fired = np.concatenate([own, others])
-        earliest = min(earliest, int(fired[fired != NO_RULE].min(initial=len(names))))
-    return Fires(names, *counts, earliest=names[earliest] if earliest < len(names) else None)
+    moves = left.demoted_by is not None and right.demoted_by is not None
+    one, other = _fired(left, names, moves), _fired(right, names, moves)
+    left_only, right_only = one[li] & ~other[ri], other[ri] & ~one[li]
+    apart = np.flatnonzero((left_only | right_only).any(axis=0))
+    return Fires(
+        names=names,
+        left=one.sum(axis=0),
+        right=other.sum(axis=0),
+        left_only=left_only.sum(axis=0),
+        right_only=right_only.sum(axis=0),
+        earliest=names[apart[0]] if len(apart) else None,
+    )
 
 
-def _codes(fired: Ints, own: tuple[str, ...], names: tuple[str, ...]) -> NDArray[np.int64]:
-    """Rule codes of one side as places in the merged names."""
-    places = np.array([*(names.index(name) for name in own), NO_RULE], np.int64)
-    return places[fired]
+def _fired(record: StageRecord, names: tuple[str, ...], moves: bool) -> Mask:
+    """Whether each rule of ``names`` removed (or, with ``moves``, moved) each candidate."""
+    fired = np.zeros((len(record.item_ids), len(names)), bool)
+    for code, name in enumerate(record.rule_names):
+        at = names.index(name)
+        if record.removed_by is not None:
+            fired[:, at] |= record.removed_by == code
+        if moves and record.demoted_by is not None:
+            fired[:, at] |= record.demoted_by[:, code]
+    return fired

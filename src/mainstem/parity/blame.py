@@ -117,7 +117,7 @@ def _terms(pairs: Sequence[PairDiff]) -> dict[str, float]:
     for pair in pairs:
         rows = pair.blamed_rows()["value"]
         if pair.terms is not None and (pair.terms.differs[rows]).any():
-            _add(told, pair.terms.names, np.nan_to_num(np.abs(pair.terms.left - pair.terms.right)[rows]).sum(axis=0))
+            _add(told, pair.terms.names, np.nan_to_num(distance(pair.terms)[rows], posinf=_LOST).sum(axis=0))
         elif pair.values is not None and rows.any():
             name = _explaining(pair, rows)
             guessed[name] = guessed.get(name, 0.0) + 1.0
@@ -128,6 +128,7 @@ def _explaining(pair: PairDiff, rows: NDArray[np.bool_]) -> str:
     """The head whose multiple the change of the value is (or of its logarithm, for products); else ``formula``."""
     if pair.values is None:
         return "formula"
+    rows = rows & np.isfinite(pair.values.left[:, 0]) & np.isfinite(pair.values.right[:, 0])
     one, other = pair.values.left[rows, 0], pair.values.right[rows, 0]
     names: list[str] = []
     fits: list[float] = []
@@ -189,10 +190,16 @@ def _slate(pairs: Sequence[PairDiff]) -> dict[str, float]:
 
 def relative_change(columns: Columns) -> NDArray[np.float64]:
     """By how much of the larger of the two each number changed, from 0 to 1; 1 where only one side has a number."""
-    apart = np.abs(columns.left - columns.right)
+    apart = distance(columns)
     larger = np.maximum(np.abs(columns.left), np.abs(columns.right))
     change = np.divide(apart, larger, out=np.ones_like(apart), where=np.isfinite(apart) & (larger > 0))
     return np.minimum(np.where(np.isfinite(larger), change, 1.0), 1.0)
+
+
+def distance(columns: Columns) -> NDArray[np.float64]:
+    """How far apart the two sides' numbers are; NaN where a side has none."""
+    with np.errstate(invalid="ignore"):
+        return np.abs(columns.left - columns.right)
 
 
 def _add(scores: dict[str, float], names: tuple[str, ...], amounts: NDArray[np.float64]) -> None:

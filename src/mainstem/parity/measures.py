@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mainstem.parity.align import Columns
-from mainstem.parity.blame import relative_change
+from mainstem.parity.blame import distance, relative_change
 from mainstem.parity.orders import kendall_tau_at, overlap_at, rank_biased_overlap
 from mainstem.parity.pair import PairDiff
 from mainstem.parity.results import FeatureDiff, HeadDiff, RuleDiff, SlateDiff, SourceDiff, StageDiff, ValueDiff
@@ -166,8 +166,7 @@ def _states(pairs: Sequence[PairDiff]) -> _Gathered:
 
 def _apart(columns: Columns) -> NDArray[np.float64]:
     """Absolute differences; 0 where the two agree or one is no number."""
-    with np.errstate(invalid="ignore"):
-        apart = np.abs(columns.left - columns.right)
+    apart = distance(columns)
     return np.where(columns.differs & np.isfinite(apart), apart, 0.0)
 
 

@@ -25,9 +25,10 @@ NO_RULE: Final = -1
 class StageRecord:
     """Everything one stack tells about one request. None where it does not tell; NaN rows where it never got that far.
 
-    Shapes: n candidates, f features, h heads, t value terms, k shown. ``source_mask[n]`` has bit s set when source s offered
-    it; ``removed_by[n]`` and ``demoted_by[n]`` hold the place of a rule in ``rule_names`` or ``NO_RULE``, and the rules stand
-    in the order in which they are applied. ``feature_state[n, f]`` is any small code of how the value came about.
+    Shapes: n candidates, f features, h heads, t value terms, r rules, k shown. ``source_mask[n]`` has bit s set when source s
+    offered it; ``removed_by[n]`` holds the place of a rule in ``rule_names`` or ``NO_RULE``, ``demoted_by[n, r]`` whether a rule
+    moved the candidate without removing it; the rules stand in the order in which they are applied. ``feature_state[n, f]`` is
+    any small code of how the value came about.
     """
 
     request_id: int
@@ -45,7 +46,7 @@ class StageRecord:
     terms: Floats | None = None
     rule_names: tuple[str, ...] = ()
     removed_by: Ints | None = None
-    demoted_by: Ints | None = None
+    demoted_by: NDArray[np.bool_] | None = None
     timings_ms: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -59,7 +60,7 @@ class StageRecord:
             "values": (n,),
             "terms": (n, len(self.term_names)),
             "removed_by": (n,),
-            "demoted_by": (n,),
+            "demoted_by": (n, len(self.rule_names)),
         }
         for name, shape in wanted.items():
             array = getattr(self, name)
@@ -100,10 +101,10 @@ def from_slate(slate: Slate) -> StageRecord:
         raise DataError(f"request {slate.request_id} has no trace", code="parity-003", hint="run it with explain=True")
     n = len(trace.item_ids)
     codes = trace.removed_by.astype(np.int64)
-    demoted = np.full(n, NO_RULE, np.int64)
+    demoted = np.zeros((n, len(trace.rules)), bool)
     for rule, place, effect in trace.fired:
         if effect != "removed":
-            demoted[place] = trace.rules.index(rule)
+            demoted[place, trace.rules.index(rule)] = True
     names = tuple(trace.terms)
     return StageRecord(
         request_id=slate.request_id,
@@ -181,11 +182,11 @@ def _bits(told: Sequence[Sequence[str] | None]) -> tuple[tuple[str, ...], NDArra
     return names, np.array([sum(place[name] for name in set(sources or ())) for sources in told], np.uint64)
 
 
-def _demoted(fired: Sequence[Mapping[str, Any]], items: Ints, codes: Mapping[str, int]) -> Ints:
-    """Which rule moved a candidate without removing it."""
+def _demoted(fired: Sequence[Mapping[str, Any]], items: Ints, codes: Mapping[str, int]) -> NDArray[np.bool_]:
+    """Which rules moved a candidate without removing it."""
     place = {int(item): row for row, item in enumerate(items)}
-    demoted = np.full(len(items), NO_RULE, np.int64)
+    demoted = np.zeros((len(items), len(codes)), bool)
     for one in fired:
         if one.get("effect") != "removed" and int(one["item_id"]) in place:
-            demoted[place[int(one["item_id"])]] = codes[one["rule"]]
+            demoted[place[int(one["item_id"])], codes[one["rule"]]] = True
     return demoted
