@@ -23,8 +23,6 @@ def _names() -> tuple[str, ...]:
 
 
 NAMES = _names()
-USER_SIGNALS = np.array([name.startswith("own_") or name == "interest_share" for name in NAMES])
-"""Which inputs come from the user's memory: what fails when the feature lookup fails."""
 _CROWD = slice(4, 4 + 3 * (len(RELATIONS) - 1))
 _OWN = slice(_CROWD.stop, _CROWD.stop + 6 * len(RELATIONS))
 

@@ -16,7 +16,7 @@ from .ledger import Ledger
 from .memory import Memory, Shown
 from .model import Model, interest_shares
 from .plans import Plan
-from .signals import USER_SIGNALS, Signals
+from .signals import Signals
 from .slate import Contest, Slate, make_slate
 from .wire import Ask, Feedback, RefusedError
 
@@ -136,12 +136,9 @@ class Stack:
         share = shares[interest]
         if not len(rows):
             return Verdict(shares, share, share, share)
-        failed = "features" in ask.failures
-        viewer = None if failed else self._memory.viewer(ask.user_id)
+        viewer = None if "features" in ask.failures else self._memory.viewer(ask.user_id)
         place = self._catalogue.place_key(ask.surface, ask.scenario)
         signals = self._signals.rows(viewer, rows, place, ask.now_ms, share)
-        if failed:
-            signals[:, USER_SIGNALS] = np.nan
         item = self._model.chance_of_item(signals, self._cohort[self._people.cohort_of(ask.user_id)])
         tired = self._ledger.fatigue(ask.user_id, interest, self._catalogue.slots[rows, ENTITY], ask.now_ms, plan)
         value = share**plan.interest_power * item**plan.item_power * np.exp(-tired)
