@@ -68,14 +68,14 @@ def test_the_terms_add_up_to_the_value(terms):
 def test_anything_but_arithmetic_over_heads_is_refused(text):
     with pytest.raises(ConfigError) as refused:
         Expression(text, NAMES, "surfaces.feed.value")
-    assert refused.value.code in ("config-010", "config-011")
+    assert refused.value.code in ("value-001", "value-002")
     assert "surfaces.feed.value" in refused.value.message
 
 
 def test_an_unknown_head_is_named_with_what_was_meant():
     with pytest.raises(ConfigError) as refused:
         Expression("clik", NAMES)
-    assert refused.value.code == "config-011"
+    assert refused.value.code == "value-002"
     assert "'click'" in refused.value.hint
 
 

@@ -120,3 +120,20 @@ def _cell(value: Any) -> str:
         case float():
             return f"{value:.4f}"
     return str(value)
+
+
+def why_text(answer: Any) -> str:
+    """An explanation as a person reads it: the sentence, then heads, value terms and sources."""
+    parts = [answer.sentence]
+    if answer.predictions:
+        parts.append(table([answer.predictions]))
+    if answer.terms:
+        terms = [{"value term": name, "adds": part} for name, part in answer.terms.items()]
+        parts.append(table([*terms, {"value term": "value", "adds": answer.value}]))
+    if answer.offers:
+        parts.append(
+            table(
+                [{"source": one.source, "rank": one.rank, "limit": one.limit, "": one.reason} for one in answer.offers]
+            )
+        )
+    return "\n\n".join(parts)

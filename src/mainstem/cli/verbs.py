@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +11,7 @@ import typer
 
 from mainstem.cli import data
 from mainstem.cli.options import HERE, AsJson, Folder, Quiet, Seed
-from mainstem.cli.terminal import NO, Terminal, table
+from mainstem.cli.terminal import NO, Terminal, table, why_text
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -33,7 +35,9 @@ def demo(
     plant: Annotated[
         str | None, typer.Option("--break", help="Plant a fault: feature, source, model, value or rule.")
     ] = None,
-    serve: Annotated[bool, typer.Option("--serve/--no-serve", help="Keep the pages up at the end.")] = False,
+    serve: Annotated[
+        bool | None, typer.Option("--serve/--no-serve", help="Keep the pages up at the end. Default: on a terminal.")
+    ] = None,
     seed: Seed = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -46,10 +50,10 @@ def demo(
         run_break(terminal, workspace, plant, seed)
         return
     run_demo(terminal, workspace, source, made=made, seed=seed)
-    if serve:
-        from mainstem.api.serve import serve as serve_pages
+    if sys.stdout.isatty() if serve is None else serve:
+        from mainstem.cli.serving import serve_workspace
 
-        serve_pages(workspace)
+        serve_workspace(workspace, None, None, with_legacy=True)
 
 
 @app.command()
@@ -69,10 +73,9 @@ def init(folder: Annotated[Path, typer.Argument(help="The new workspace's folder
 @app.command()
 def train(workspace: Folder = HERE, seed: Seed = None, as_json: AsJson = False, quiet: Quiet = False) -> None:
     """Trains the unified model on the workspace's log, and both legacy programs where they are there."""
-    from mainstem.workspace.train import train_legacy, train_unified
-
     from mainstem.workspace.layout import Workspace
     from mainstem.workspace.log import open_log, split
+    from mainstem.workspace.train import model_line, train_legacy, train_unified
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     place = Workspace.open(workspace)
@@ -82,22 +85,23 @@ def train(workspace: Folder = HERE, seed: Seed = None, as_json: AsJson = False, 
     with terminal.step("legacy stacks") as step:
         step.outcome = train_legacy(place, parts.validation_day, seed)
     with terminal.step("unified") as step:
-        card = train_unified(place, log, parts, seed, step.progress)
-        step.outcome = card.summary()
-    terminal.answer(card.as_dict(), f"trained on {parts}")
+        model = train_unified(place, log, parts, seed, step.progress)
+        step.outcome = model_line(model)
+    terminal.answer(model.card, f"trained on {parts}")
 
 
 @app.command()
 def compare(workspace: Folder = HERE, seed: Seed = None, as_json: AsJson = False, quiet: Quiet = False) -> None:
     """The three stacks side by side on held-out days. Exit code 3 when the unified one is not proven better."""
     from mainstem.workspace.compare import compare_stacks
-
     from mainstem.workspace.layout import Workspace
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     with terminal.step("side by side") as step:
         result = compare_stacks(Workspace.open(workspace), seed, step.progress)
-    terminal.answer(result, table(result.primary_table()) + "\n\n" + "\n".join(v.sentence for v in result.verdicts))
+    terminal.answer(
+        asdict(result), table(result.primary_table()) + "\n\n" + "\n".join(v.sentence for v in result.verdicts)
+    )
     if any(verdict.answer != "holds" for verdict in result.verdicts):
         raise typer.Exit(NO)
 
@@ -110,14 +114,16 @@ def shadow(
     quiet: Quiet = False,
 ) -> None:
     """Where the stacks part, stage by stage, on replayed requests."""
-    from mainstem.workspace.shadow import shadow_legacy
-
     from mainstem.workspace.layout import Workspace
+    from mainstem.workspace.shadow import shadow_legacy
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     with terminal.step("shadow diff") as step:
         diffs = shadow_legacy(Workspace.open(workspace), requests, step.progress)
-    terminal.answer(diffs, "\n\n".join(diff.as_text() for diff in diffs.values()))
+    terminal.answer(
+        {name: asdict(diff) for name, diff in diffs.items()},
+        "\n\n".join(f"{diff.sentence}\n{table(diff.as_table())}" for diff in diffs.values()),
+    )
 
 
 @app.command()
@@ -129,22 +135,24 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Why this item is, or is not, on this viewer's slate."""
-    from mainstem.workspace.explain import explain_item
+    from mainstem.workspace.layout import Workspace
+    from mainstem.workspace.platform import explain_item
 
-    answer = explain_item(workspace, user, item, surface)
-    Terminal(as_json=as_json).answer(answer, answer.as_text())
+    answer = explain_item(Workspace.open(workspace), user, item, surface)
+    Terminal(as_json=as_json).answer(asdict(answer), why_text(answer))
 
 
 @app.command()
 def serve(
     workspace: Folder = HERE,
     host: Annotated[str | None, typer.Option(help="Default: loopback.")] = None,
-    port: Annotated[int | None, typer.Option(help="Default: 8400.")] = None,
+    port: Annotated[int | None, typer.Option(help="Default: 8400; 0 takes a free one.")] = None,
+    with_legacy: Annotated[bool, typer.Option("--with-legacy", help="Start both legacy programs beside it.")] = False,
 ) -> None:
-    """The /v1 API and the pages."""
-    from mainstem.api.serve import serve as serve_workspace
+    """The /v1 API, the pages, and shadow mode."""
+    from mainstem.cli.serving import serve_workspace
 
-    serve_workspace(workspace, host=host, port=port)
+    serve_workspace(workspace, host, port, with_legacy=with_legacy)
 
 
 @app.command()

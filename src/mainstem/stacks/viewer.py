@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +39,7 @@ class LiveFeatures:
         surfaces: The names whose position is a surface's code.
     """
 
-    names: Final = define.names((*define.ITEM, *define.CROSS))
+    names: tuple[str, ...] = define.names((*define.ITEM, *define.CROSS))
 
     def __init__(self, state: FeatureState, follows: Follows, surfaces: tuple[str, ...]) -> None:
         self.state = state

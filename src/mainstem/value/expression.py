@@ -53,7 +53,7 @@ class Expression:
         where: Named in errors, such as ``surfaces.feed.value``.
 
     Raises:
-        ConfigError: It cannot be parsed or holds what is not allowed (``config-010``), or reads an unknown name (``config-011``).
+        ConfigError: It cannot be parsed or holds what is not allowed (``value-001``), or reads an unknown name (``value-002``).
 
     Example:
         >>> import numpy as np
@@ -66,11 +66,11 @@ class Expression:
         self.names = names
         self._where = where
         if len(text) > _LONGEST:
-            raise ConfigError(f"{where} has {len(text)} characters, at most {_LONGEST} are allowed", code="config-010")
+            raise ConfigError(f"{where} has {len(text)} characters, at most {_LONGEST} are allowed", code="value-001")
         try:
             tree = ast.parse(text.strip(), mode="eval").body
         except (SyntaxError, ValueError, RecursionError) as error:
-            raise ConfigError(f"{where} cannot be read: {error}", code="config-010") from None
+            raise ConfigError(f"{where} cannot be read: {error}", code="value-001") from None
         self.reads: set[str] = set()
         self.terms = tuple(Term(written, self._compile(node)) for written, node in _summands(tree))
 
@@ -104,7 +104,7 @@ class Expression:
                 return self._call(name, args)
         raise ConfigError(
             f"{self._where} holds {ast.unparse(node)!r}, which is not allowed",
-            code="config-010",
+            code="value-001",
             hint="numbers, heads, + - * /, a constant power, and " + " ".join(_FUNCTIONS),
         )
 
@@ -112,7 +112,7 @@ class Expression:
         if name not in self.names:
             raise ConfigError(
                 f"{self._where} reads {name!r}, which no head predicts",
-                code="config-011",
+                code="value-002",
                 hint=did_you_mean(name, self.names),
             )
         self.reads.add(name)
@@ -121,7 +121,7 @@ class Expression:
     def _binary(self, kind: type, left: ast.expr, right: ast.expr) -> Evaluate:
         if kind is ast.Pow and not isinstance(right, ast.Constant):
             raise ConfigError(
-                f"{self._where}: a power must be a number, found {ast.unparse(right)!r}", code="config-010"
+                f"{self._where}: a power must be a number, found {ast.unparse(right)!r}", code="value-001"
             )
         apply, a, b = _BINARY[kind], self._compile(left), self._compile(right)
         return lambda columns: apply(a(columns), b(columns))
@@ -129,7 +129,7 @@ class Expression:
     def _call(self, name: str, args: list[ast.expr]) -> Evaluate:
         apply, arity = _FUNCTIONS[name]
         if len(args) != arity:
-            raise ConfigError(f"{self._where}: {name} takes {arity} values, found {len(args)}", code="config-010")
+            raise ConfigError(f"{self._where}: {name} takes {arity} values, found {len(args)}", code="value-001")
         inner = [self._compile(arg) for arg in args]
         return lambda columns: apply(*(one(columns) for one in inner))
 

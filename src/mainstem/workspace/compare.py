@@ -107,7 +107,13 @@ def logged_rows(log: Log, parts: Split) -> LoggedRows:
 
 def unified_arm(workspace: Workspace, log: Log, judged: NDArray[np.bool_]) -> ArmScores:
     """The unified stack's predictions for every judged impression as of its time, and the value its surface gives them."""
-    heads, predictions = score_log(workspace.unified_model, log, judged)
+    heads, predictions = score_log(
+        workspace.unified_model,
+        log,
+        judged,
+        tuple(workspace.settings.served()),
+        workspace.settings.training.feedback_delay_ms,
+    )
     columns = {head: predictions[:, at].astype(np.float64) for at, head in enumerate(heads)}
     order = np.zeros(len(predictions))
     surfaces = log.impressions["surface"].to_numpy()[judged]

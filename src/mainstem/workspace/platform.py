@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from mainstem.base.clock import Clock, SystemClock
+from mainstem.base.errors import DataError
 from mainstem.control.filters import FINE
 from mainstem.data.log import Log
 from mainstem.data.records import IdTable
@@ -18,6 +19,7 @@ from mainstem.stacks.live import Live, OffsetClock, popular_rows
 from mainstem.stacks.remote import RemoteStack
 from mainstem.stacks.stage import Stack
 from mainstem.stacks.unified import unified
+from mainstem.stacks.why import Why
 from mainstem.store.event_log import EventLog
 from mainstem.workspace.layout import Workspace
 from mainstem.workspace.log import open_log
@@ -53,25 +55,44 @@ def open_stack(workspace: Workspace, log: Log | None = None, until: int | None =
     return stack
 
 
-def open_live(workspace: Workspace, clock: Clock | None = None) -> tuple[Live, EventLog]:
+def open_live(workspace: Workspace, clock: Clock | None = None) -> Live:
     """The workspace's platform, ready to serve: stack, durable log, outside stacks."""
     log = open_log(workspace)
     stack = open_stack(workspace, log)
     events = EventLog(workspace.live / "events.sqlite")
     surfaces = tuple(workspace.settings.served())
-    live = Live(
+    return Live(
         stack,
         workspace.settings,
         clock or _clock(workspace, log),
+        events,
         Follower(events, stack, surfaces, workspace.live / "state"),
         _fallback(log, stack.catalog),
-        ids=IdTable.of(log),
+        ids=IdTable.read(workspace.log),
         remotes={
             name: RemoteStack(name, remote.url, workspace.settings.serve.remote_budget_ms / 1e3)
             for name, remote in workspace.settings.remote.items()
         },
     )
-    return live, events
+
+
+def explain_item(workspace: Workspace, user: str, item: str, surface: str) -> Why:
+    """Why this viewer is, or is not, shown this item now. Ids may be the log's own texts.
+
+    Raises:
+        RequestError: The surface is not configured (``request-001``), or an id is not one of this log's (``data-022``).
+    """
+    live = open_live(workspace)
+    try:
+        live.follower.start()
+        user_id, item_id = (int(user), int(item)) if live.ids is None else (live.ids.user(user), live.ids.item(item))
+        return live.explain(live.request(0, user_id, surface), item_id)
+    except ValueError:
+        raise DataError(
+            f"found ids {user!r} and {item!r}, expected whole numbers: this log's ids are numbers", code="data-022"
+        ) from None
+    finally:
+        live.log.close()
 
 
 def _clock(workspace: Workspace, log: Log) -> Clock:

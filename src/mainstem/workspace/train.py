@@ -1,0 +1,67 @@
+"""Trains what a workspace's log can train: the unified model here, the legacy programs as processes of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+
+from mainstem.data.log import Log, Split
+from mainstem.ranking.lesson import lesson
+from mainstem.ranking.model import Model
+from mainstem.workspace.layout import LEGACY, Workspace
+from mainstem.workspace.programs import train
+
+Progress = Callable[..., None]
+
+
+@contextmanager
+def legacy_in_training(workspace: Workspace, until: int, seed: int) -> Iterator[dict[str, Future[None]]]:
+    """Both legacy programs train themselves in the background; each future ends when its artefacts are written."""
+    with ThreadPoolExecutor(len(LEGACY)) as pool:
+        yield {
+            name: pool.submit(train, name, workspace.log, workspace.legacy_model(name), until, seed) for name in LEGACY
+        }
+
+
+def train_legacy(workspace: Workspace, until: int, seed: int) -> str:
+    """Trains both legacy programs and waits for them; says what was trained."""
+    with legacy_in_training(workspace, until, seed) as training:
+        for done in training.values():
+            done.result()
+    return "content-first and interest-first, each by its own program"
+
+
+def train_unified(workspace: Workspace, log: Log, parts: Split, seed: int, progress: Progress) -> Model:
+    """Trains the unified model on everything before the validation day and writes its model folder."""
+    # PyTorch takes seconds to import and only training needs it.
+    from mainstem.ranking.train import TrainSettings
+    from mainstem.ranking.train import train as learn
+
+    settings = workspace.settings
+    taught = lesson(
+        log.items,
+        log.users,
+        log.impressions,
+        log.history,
+        parts.validation_day,
+        tuple(settings.served()),
+        settings.training.feedback_delay_ms,
+    )
+    chosen = TrainSettings(seed=seed)
+    if settings.training.epochs:
+        chosen = replace(chosen, epochs=settings.training.epochs)
+    model = learn(taught, chosen, progress)
+    model = replace(
+        model, card=model.card | {"data": log.manifest.sha256, "split": parts.sha256, "log": log.manifest.name}
+    )
+    model.save(workspace.unified_model)
+    return model
+
+
+def model_line(model: Model) -> str:
+    """What was trained, in one line."""
+    card = model.card
+    rows, memory = card["rows"]["train"], card["peak_memory_bytes"]
+    return f"{card['parameters']:,} parameters · {rows:,} rows · {card['epochs']} epochs · peak {memory / 1e9:.1f} GB"
