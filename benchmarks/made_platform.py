@@ -134,6 +134,9 @@ def made_model(random: np.random.Generator, catalog: Catalog, events: FeedbackBa
         "head_w": (EXPERT, len(PREDICTIONS)),
         "head_user_w": (len(define.USER), len(PREDICTIONS)),
         "head_b": (len(PREDICTIONS),),
+        "moment_in": (len(define.USER), 16),
+        "moment_bias": (16,),
+        "moment_out": (16,),
     }
     weights = {
         name: (random.standard_normal(shape, np.float32) / np.sqrt(shape[0])).astype(np.float32)
