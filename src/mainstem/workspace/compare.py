@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -13,7 +15,7 @@ from mainstem.base.heads import HEADS
 from mainstem.data.log import Log, Split
 from mainstem.evaluate.plan import SideBySidePlan
 from mainstem.evaluate.results import SideBySide
-from mainstem.evaluate.rows import ArmScores, LoggedRows, split_rows
+from mainstem.evaluate.rows import ArmScores, LoggedRows, popularity, split_rows
 from mainstem.evaluate.side_by_side import side_by_side
 from mainstem.ranking.score_log import score_log
 from mainstem.stacks.remote import RemoteStack
@@ -84,14 +86,19 @@ def compare_scores(
         heads = {head: _spread(scores.heads[head], judged) for head in HEADS if head in scores.heads}
         arms[name] = ArmScores(_spread(scores.order, judged), heads, calibrated=name in CALIBRATED)
     seed = workspace.settings.seed if seed is None else seed
-    return side_by_side(arms, rows, SideBySidePlan(seed=seed))
+    return side_by_side(arms, rows, SideBySidePlan(seed=seed, public_log=_public_name(log)))
+
+
+def _public_name(log: Log) -> Literal["kuairand_pure"] | None:
+    """Which public table's figures may stand beside this log's."""
+    return "kuairand_pure" if log.manifest.loader == "kuairand" else None
 
 
 def logged_rows(log: Log, parts: Split) -> LoggedRows:
     """The log as the comparison reads it: all impressions, with masks of the three parts."""
     frame = log.impressions
     day = frame["day"].to_numpy()
-    return split_rows(
+    rows = split_rows(
         users=frame["user_id"].to_numpy(),
         items=frame["item_id"].to_numpy(),
         surfaces=frame["surface"].to_numpy(),
@@ -103,6 +110,15 @@ def logged_rows(log: Log, parts: Split) -> LoggedRows:
         validation=day == parts.validation_day,
         test=np.isin(day, parts.test_days),
     )
+    return replace(rows, popularity=_popularity(log, day < parts.validation_day)) if log.history.height else rows
+
+
+def _popularity(log: Log, train: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The popularity baseline with the log's history counted too: the stronger one."""
+    columns = [pl.col("item_id"), pl.col("long_view").cast(pl.Float64).fill_null(np.nan)]
+    both = pl.concat([log.impressions.select(columns), log.history.select(columns)])
+    known = np.concatenate([train, np.ones(log.history.height, bool)])
+    return popularity(both["item_id"].to_numpy(), both["long_view"].to_numpy(), known)[: log.impressions.height]
 
 
 def unified_arm(workspace: Workspace, log: Log, judged: NDArray[np.bool_]) -> ArmScores:

@@ -1,0 +1,1 @@
+"""Two live ranking stacks made into one recommendation platform, on measured evidence."""
