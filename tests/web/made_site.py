@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -230,7 +231,7 @@ def made_side_by_side(gain: float = 1.0):
     n = 12_000
     content, interest = rng.normal(size=n), rng.normal(size=n)
     chance = 1 / (1 + np.exp(1 - content - interest))
-    rates = dict(zip(HEADS, (0.9, 0.2, 0.05, 0.1, 0.05, 0.02, 1.0), strict=True))
+    rates = {"click": 0.9, "like": 0.2, "hate": 0.02, "long_view": 1.0}
     days = np.sort(rng.integers(20220425, 20220431, n))
     rows = split_rows(
         users=rng.integers(0, 600, n),
@@ -283,14 +284,19 @@ def fill(workspace: Workspace) -> None:
     comparison = made_side_by_side()
     workspace.write_evidence("side_by_side", comparison)
     shadow = made_shadow()
-    workspace.write_evidence("shadow", shadow)
+    workspace.write_evidence("shadow", {"content-first": replace(shadow, left="content-first", right="unified")})
     workspace.write_evidence("migration", made_migration())
     steps = [
         {"name": "data", "text": "4,000 impressions of 120 users; 0 dropped", "seconds": 1.2},
         {"name": "side by side", "text": comparison.verdicts[0].sentence, "seconds": 20.4},
     ]
-    answer = "The unified stack beats the better legacy stack by +0.083 (+0.077…+0.089) on the mean of GAUC and nDCG@5."
-    workspace.write_evidence("demo", {"answer": answer, "source": "made", "steps": steps})
+    answer = (
+        "on made days 20220429–20220430 of a made log, the unified stack orders long views better: +0.0800 (+0.0623…+0.0958) "
+        "against content-first (the better legacy stack on validation). None of 6 heads is worse by more than "
+        ".005 AUC. In a made world 2 of 3 surfaces moved to 100 %; not moved: pages."
+    )
+    workspace.write_evidence("demo", {"sentence": answer, "made": True, "user": 32, "item": 5300, "steps": steps})
+    workspace.write_evidence("break", shadow)
     line = {
         "request_id": 9,
         "user_id": 3,

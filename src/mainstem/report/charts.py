@@ -10,7 +10,7 @@ from typing import Any, Final
 import altair as alt
 
 from mainstem.report import numbers
-from mainstem.report.figure import Chart
+from mainstem.report.figure import chart
 from mainstem.report.look import (
     ACCENT,
     INK,
@@ -41,7 +41,8 @@ class Estimate:
     answer: str = ""
 
 
-def forest(rows: Sequence[Estimate], unit: str, *, narrow: bool, margin: float | None = None) -> Chart:
+@chart
+def forest(rows: Sequence[Estimate], unit: str, *, narrow: bool, margin: float | None = None) -> dict[str, Any]:
     """By how much each difference is above 0, with its interval.
 
     Args:
@@ -71,9 +72,10 @@ def forest(rows: Sequence[Estimate], unit: str, *, narrow: bool, margin: float |
         ]
     else:
         layers.append(base.mark_text(align="right", fontSize=px).encode(text="told:N", x=alt.value(width)))
-    return _chart(alt.layer(*layers).properties(width=width, height=alt.Step(step)), px)
+    return _spec(alt.layer(*layers).properties(width=width, height=alt.Step(step)), px)
 
 
+@chart
 def dots(
     rows: Sequence[Mapping[str, Any]],
     arms: Sequence[str],
@@ -81,7 +83,7 @@ def dots(
     *,
     reference: float | None = None,
     ratio: bool = False,
-) -> Chart:
+) -> dict[str, Any]:
     """Levels of several arms on one axis, a line of marks for each label.
 
     Args:
@@ -107,10 +109,11 @@ def dots(
         ),
     )
     layers = [points] if reference is None else [_line(reference, STRONG, [3, 3]), points]
-    return _chart(alt.layer(*layers).properties(width=NARROW_PX - 96, height=alt.Step(30)), TEXT_PX)
+    return _spec(alt.layer(*layers).properties(width=NARROW_PX - 96, height=alt.Step(30)), TEXT_PX)
 
 
-def bars(rows: Sequence[Mapping[str, Any]], unit: str, *, narrow: bool) -> Chart:
+@chart
+def bars(rows: Sequence[Mapping[str, Any]], unit: str, *, narrow: bool) -> dict[str, Any]:
     """Shares (0–1) as bars, each with its number.
 
     Args:
@@ -128,10 +131,11 @@ def bars(rows: Sequence[Mapping[str, Any]], unit: str, *, narrow: bool) -> Chart
     own = base.mark_bar(height=14, color=ACCENT).encode(x=alt.X("own:Q", scale=scale))
     told = base.mark_text(align="left", dx=6, fontSize=px).encode(text="told:N", x=alt.X("share:Q", scale=scale))
     width = NARROW_PX - 150 if narrow else WIDE_PX - 330
-    return _chart(alt.layer(whole, own, told).properties(width=width, height=alt.Step(30)), px)
+    return _spec(alt.layer(whole, own, told).properties(width=width, height=alt.Step(30)), px)
 
 
-def waterfall(terms: Mapping[str, float], *, narrow: bool) -> Chart:
+@chart
+def waterfall(terms: Mapping[str, float], *, narrow: bool) -> dict[str, Any]:
     """How the terms of a value add up to it: each starts where the one before ended."""
     px = NARROW_TEXT_PX if narrow else TEXT_PX
     ends = list(accumulate(terms.values()))
@@ -160,7 +164,7 @@ def waterfall(terms: Mapping[str, float], *, narrow: bool) -> Chart:
     drawn = base.mark_bar(height=16).encode(x=x, x2="to:Q", color=colour)
     told = base.mark_text(align="left", dx=6, fontSize=px).encode(text="told:N", x="end:Q")
     width = NARROW_PX - 190 if narrow else WIDE_PX - 330
-    return _chart(alt.layer(_line(0, STRONG), drawn, told).properties(width=width, height=alt.Step(30)), px)
+    return _spec(alt.layer(_line(0, STRONG), drawn, told).properties(width=width, height=alt.Step(30)), px)
 
 
 def _estimate(row: Estimate) -> dict[str, Any]:
@@ -204,8 +208,6 @@ def _verdict_shape() -> alt.Shape:
     return alt.Shape("answer:N", scale=alt.Scale(domain=list(VERDICT_SHAPES), range=list(VERDICT_SHAPES.values())))
 
 
-def _chart(chart: Any, text_px: int) -> Chart:
-    return Chart(
-        chart.properties(padding={"left": 4, "top": 6, "right": 12, "bottom": 4}).to_dict()
-        | {"config": config(text_px)}
-    )
+def _spec(drawn: Any, text_px: int) -> dict[str, Any]:
+    padded = drawn.properties(padding={"left": 4, "top": 6, "right": 12, "bottom": 4})
+    return padded.to_dict() | {"config": config(text_px)}

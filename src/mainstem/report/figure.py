@@ -5,20 +5,22 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import wraps
 from html import escape
 from pathlib import Path
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any, ParamSpec, Protocol
 
 import msgspec
 
 from mainstem.report.look import themed
 from mainstem.report.table import Table
 
-_DRAWING = 2
+P = ParamSpec("P")
+_DRAWING = 3
 """Counts up when the same specification is drawn in another way, so that kept drawings are not used again."""
 
 
@@ -36,19 +38,39 @@ class Drawing(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A Vega-Lite chart."""
+    """A Vega-Lite chart, specified only when it has to be drawn.
 
-    spec: Mapping[str, Any]
+    Args:
+        make: Makes the specification.
+        given: What it is made from, positional then named; plain records.
+    """
+
+    make: Callable[..., dict[str, Any]]
+    given: tuple[tuple[Any, ...], dict[str, Any]]
 
     def key(self) -> bytes:
-        """The specification itself."""
-        return msgspec.json.encode(self.spec, order="sorted")
+        """What is drawn, and how."""
+        return self.make.__name__.encode() + msgspec.json.encode(self.given, order="sorted")
+
+    def spec(self) -> dict[str, Any]:
+        """The Vega-Lite specification, in stand-in colours."""
+        return self.make(*self.given[0], **self.given[1])
 
     def svg(self) -> str:
         """Drawn on this machine by vl-convert; nothing is asked of any other."""
         import vl_convert
 
-        return themed(vl_convert.vegalite_to_svg(dict(self.spec), allowed_base_urls=[]))
+        return themed(vl_convert.vegalite_to_svg(self.spec(), allowed_base_urls=[]))
+
+
+def chart(make: Callable[P, dict[str, Any]]) -> Callable[P, Chart]:
+    """Turns a function that makes a specification into one that puts it off: a drawing that is kept needs none."""
+
+    @wraps(make)
+    def later(*args: P.args, **kwargs: P.kwargs) -> Chart:
+        return Chart(make, (args, dict(kwargs)))
+
+    return later
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,10 @@ def metric(value: float | None) -> str:
 
 
 def signed(value: float | None, decimals: int = 3) -> str:
-    """A difference, always with its sign."""
-    return NONE if _missing(value) else f"{value:+.{decimals}f}".replace("-", _MINUS)
+    """A difference with its sign; nothing but an exact 0 has none."""
+    if value is None or _missing(value):
+        return NONE
+    return f"{value:+.{decimals}f}".replace("-", _MINUS) if value else f"{0:.{decimals}f}"
 
 
 def interval(found: Mapping[str, Any] | None) -> str:
@@ -55,7 +57,7 @@ def count(value: float | None) -> str:
 
 
 def share(value: float | None) -> str:
-    """A share (0–1) as percent; one decimal below 10 and next to 100, so that neither 0 nor 100 is said of what is not."""
+    """A share (0–1) as percent; one decimal below 10 and next to 100, and neither 0 nor 100 is said of what is not."""
     if value is None or _missing(value):
         return NONE
     percent = 100 * value
@@ -63,7 +65,8 @@ def share(value: float | None) -> str:
         return "< 0.1 %"
     if 99.95 <= percent < 100:
         return "> 99.9 %"
-    return f"{percent:.1f}".removesuffix(".0") + " %" if percent < 10 or percent > 99 else f"{percent:.0f} %"
+    fine = abs(percent) < 10 or percent > 99
+    return (f"{percent:.1f}".removesuffix(".0") if fine else f"{percent:.0f}").replace("-", _MINUS) + " %"
 
 
 def value(number: float | None) -> str:

@@ -101,9 +101,11 @@ class River:
             thick = whole * offered / total
             spring, mouth = self._spring(frame, number), frame.bank + taken + thick / 2
             if self.narrow:
-                path = f"M{frame.out + 14:.1f},{spring:.1f} C{mouth:.1f},{spring:.1f} {mouth:.1f},{spring:.1f} {mouth:.1f},{frame.first:.1f}"
+                bend = f"{mouth:.1f},{spring:.1f} {mouth:.1f},{spring:.1f} {mouth:.1f},{frame.first:.1f}"
+                path = f"M{frame.out + 14:.1f},{spring:.1f} C{bend}"
             else:
-                path = f"M{left:.1f},{spring:.1f} C{left + 70:.1f},{spring:.1f} {left + 64:.1f},{mouth:.1f} {frame.first:.1f},{mouth:.1f}"
+                bend = f"{left + 70:.1f},{spring:.1f} {left + 64:.1f},{mouth:.1f} {frame.first:.1f},{mouth:.1f}"
+                path = f"M{left:.1f},{spring:.1f} C{bend}"
             if offered:
                 yield f'<path d="{path}" fill="none" stroke="{STEM}" stroke-opacity="0.55" stroke-width="{max(1.5, thick):.1f}"/>'
             taken += thick

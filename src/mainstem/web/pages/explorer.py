@@ -75,7 +75,7 @@ def _told(site: Site, live: Live, request: Request, answers: tuple[StackAnswer, 
     ]
     told = _form(site, live, request.user_id, request.surface, marked if marked is not None else "")
     told |= {"stacks": stacks, "overlap": shared, "short": _short(answers), "now_ms": request.now_ms, "marked": marked}
-    lead = "The same viewer, surface and moment, asked of every stack. An item on several slates is tinted and says its place on each."
+    lead = "The same viewer, surface and moment, asked of every stack. An item on several slates is tinted, with its place on each."
     query = f"user={request.user_id}&surface={request.surface}&at={request.now_ms}"
     return Page("explorer", _heading(request, answers, shared), lead, facts=told, tables=(_table(rows),), query=query)
 

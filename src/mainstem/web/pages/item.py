@@ -99,7 +99,7 @@ def _stacks(item_id: int, answers: tuple[StackAnswer, ...]) -> Table:
         Column("value", "Own score", "value"),
         Column("sources", "Offered by"),
     )
-    note = "Scores of different stacks have different scales. Each stack is judged by the trace it tells; what it does not list it did not retrieve."
+    note = "Scores of different stacks have different scales. What a stack does not list among its candidates it did not retrieve."
     return Table("stacks", "The same item in every stack", columns, tuple(rows), note)
 
 

@@ -15,7 +15,7 @@ from mainstem.web.page import Missing, Page
 from mainstem.web.pages.side_by_side import Summary
 from mainstem.web.site import Site
 
-COMMAND: Final = "mainstem migrate"
+COMMAND: Final = "mainstem demo"
 Found = Mapping[str, Any]
 _STATES: Final = {"not worse": "holds", "worse": "does not hold", "undecided": "undecided"}
 
@@ -34,12 +34,12 @@ def summary(found: Found) -> Summary:
     decisions = [verdict["decision"] for verdict in found["verdicts"]]
     moved, new = decisions.count("go"), found["plan"]["new"]
     if decisions and moved == len(decisions):
-        return Summary(f"All {moved} surfaces moved to {new}, each by its own evidence", "holds", None)
+        return Summary(f"All {moved} surfaces moved to {new}, each by its own evidence", "moved", None)
     parts = [f"{moved} of {len(decisions)} surfaces moved to {new}"]
     for decision, words in (("roll back", "rolled back"), ("hold", "held")):
         names = [verdict["surface"] for verdict in found["verdicts"] if verdict["decision"] == decision]
         parts += [f"{numbers.listed(names)} {'was' if len(names) == 1 else 'were'} {words}"] if names else []
-    return Summary("; ".join(parts), "does not hold" if "roll back" in decisions else "undecided", None)
+    return Summary("; ".join(parts), "rolled back" if "roll back" in decisions else "held", None)
 
 
 def told(found: Found) -> Page:
@@ -94,7 +94,7 @@ def _margins(plan: Found) -> Table:
     )
     columns = (Column("metric", "Metric"), Column("loss", "Margin"), Column("harm", "Worse is"))
     widened = ", ".join(f"{step['widened']:g} × at {numbers.share(step['share'])}" for step in plan["steps"])
-    note = f"Declared before the first request. Early steps have few users and can only show large harm, so margins are wider: {widened}."
+    note = f"Declared before the first request. Few users can only show large harm, so early steps have wider margins: {widened}."
     return Table("margins", "What may not get worse, and by how much", columns, rows, note)
 
 

@@ -19,10 +19,7 @@ from mainstem.web.pages import migration, shadow, side_by_side
 from mainstem.web.site import Site
 
 COMMAND: Final = "mainstem demo"
-NEXT: Final = (
-    ("mainstem explain --user U --item I", "why one viewer is, or is not, shown one item"),
-    ("mainstem demo --break feature", "plant a fault and see the shadow diff name it"),
-)
+Found = Mapping[str, Any]
 
 
 async def page(site: Site, asked: Asked) -> Page:
@@ -34,7 +31,7 @@ async def page(site: Site, asked: Asked) -> Page:
     figures, tables = tuple(_river(slate)), tuple(_steps(demo))
     facts = {
         "tiles": tiles,
-        "next": [{"command": command, "text": text} for command, text in NEXT],
+        "next": _next(demo),
         "problem": problem,
         "request": None
         if slate is None
@@ -42,15 +39,14 @@ async def page(site: Site, asked: Asked) -> Page:
         "surfaces": [] if site.live is None else list(site.live.surfaces),
         "degraded": [] if slate is None else list(slate.degraded),
         "log": site.catalogue.name,
-        "steps_s": sum(step["seconds"] for step in demo.get("steps", [])),
+        "steps_s": sum(step.get("seconds", 0.0) for step in demo.get("steps", [])),
     }
-    heading = demo.get("answer") or "No answer yet: the demo has not run in this workspace"
-    source = demo.get("source", "") if demo else ""
+    heading, more = _answer(demo)
     return Page(
         "",
         heading,
-        _lead(site, demo),
-        source=source,
+        more or _lead(site, demo),
+        source=_source(demo),
         tables=(*(figure.table for figure in figures), *tables),
         figures=figures,
         facts=facts,
@@ -58,11 +54,38 @@ async def page(site: Site, asked: Asked) -> Page:
     )
 
 
-def _lead(site: Site, demo: Mapping[str, Any]) -> str:
+def _answer(demo: Found) -> tuple[str, str]:
+    """The demo's first sentence, and what it says after it."""
     if not demo:
-        return f"Run {COMMAND} here; it fills every page."
-    kind = "the made world" if demo.get("source") == "made" else "the real log"
-    return f"Measured on {kind} “{site.catalogue.name}”. Three stacks rank the same requests: content-first, interest-first and unified."
+        return "No answer yet: the demo has not run in this workspace", ""
+    said = demo.get("sentence") or demo.get("answer") or ""
+    first, _, more = (said[:1].upper() + said[1:]).partition(". ")
+    return first.removesuffix(".") or "The demo has run", more
+
+
+def _source(demo: Found) -> str:
+    if not demo:
+        return ""
+    return demo.get("source") or ("made" if demo.get("made") else "real")
+
+
+def _next(demo: Found) -> list[dict[str, str]]:
+    """Two commands that lead on, about a viewer and an item of the log when the demo named them."""
+    user, item = demo.get("user", "U"), demo.get("item", "I")
+    return [
+        {
+            "command": f"mainstem explain --user {user} --item {item}",
+            "text": "why one viewer is, or is not, shown one item",
+        },
+        {"command": "mainstem demo --break feature", "text": "plant a fault and see the shadow diff name it"},
+    ]
+
+
+def _lead(site: Site, demo: Found) -> str:
+    if not demo:
+        return f"Run {COMMAND}; it fills every page."
+    kind = "the made world" if _source(demo) == "made" else "the real log"
+    return f"Measured on {kind} “{site.catalogue.name}”, where content-first, interest-first and unified rank the same requests."
 
 
 async def _sample(site: Site, asked: Asked) -> tuple[Slate | None, str]:
@@ -87,8 +110,8 @@ def _river(slate: Slate | None) -> Iterator[Figure]:
     yield Figure(
         "river",
         f"One request: {numbers.count(reaches[0].kept)} offered, {numbers.count(reaches[-1].kept)} shown",
-        "A river drawn from left to right. Sources flow together into one stem; at each stage a branch leaves with what was removed, "
-        "the reason beside it. Widths grow with the square root of the counts.",
+        "A river. Sources flow together into one stem; at each stage a branch leaves with what was removed, the reason beside it. "
+        "Widths grow with the square root of the counts.",
         River(sources, reaches),
         River(sources, reaches, narrow=True),
         _river_table(sources, reaches),
@@ -109,10 +132,12 @@ def _river_table(sources: tuple[tuple[str, int], ...], reaches: tuple[Reach, ...
     return Table("river", "What every stage kept and removed for this request", columns, tuple(rows))
 
 
-def _steps(demo: Mapping[str, Any]) -> Iterator[Table]:
-    if demo.get("steps"):
-        columns = (Column("name", "Step"), Column("text", "What came out"), Column("seconds", "Took", "seconds"))
-        yield Table("steps", "What the demo did", columns, tuple(demo["steps"]))
+def _steps(demo: Found) -> Iterator[Table]:
+    steps = demo.get("steps") or ()
+    if steps:
+        timed = [Column("seconds", "Took", "seconds")] if any("seconds" in step for step in steps) else []
+        columns = (Column("name", "Step"), Column("text", "What came out"), *timed)
+        yield Table("steps", "What the demo did", columns, tuple(steps))
 
 
 _SUMMARIES: Final = {

@@ -25,10 +25,11 @@ Found = Mapping[str, Any]
 
 
 async def page(site: Site, request: Request) -> Page:
-    """The page from the evidence ``shadow`` and the mirrored live requests."""
+    """The page from the evidence ``shadow`` and ``break`` (a planted fault), and the mirrored live requests."""
     found = await site.evidence("shadow")
     mirrored = await site.off_loop(lambda: tuple(latest(site.workspace.folder / "evidence" / "shadow.jsonl")))
-    diffs = every(found) if found is not None else []
+    planted = await site.evidence("break")
+    diffs = [*every(found or []), *every(planted or [])]
     if not diffs and not mirrored:
         missing = Missing("No request has been asked of two stacks at once in this workspace yet.", COMMAND)
         return Page("shadow", "Nothing to compare yet", missing=missing)
