@@ -99,15 +99,13 @@ class Stack:
         removed[kept] = "rank"
         removed[picks] = ""
         done = time.perf_counter()
-        item_ids = self._ids(ask, pool)
+        item_ids, values = self._ids(ask, pool), verdict.value.tolist()
         rules = [(str(removed[at]), at, "removed") for at in np.flatnonzero((removed != "") & (removed != "rank"))]
         rules += [(rule, int(kept[at]), effect) for rule, at, effect in slate.rules]
         answer = {
             "request_id": ask.request_id,
             "stack": STACK,
-            "items": [
-                _placed(item_ids[kept[at]], verdict.value[kept[at]], slate.propensities.get(at)) for at in slate.picks
-            ],
+            "items": [_placed(item_ids[kept[at]], values[kept[at]], slate.propensities.get(at)) for at in slate.picks],
             "rules": [{"rule": rule, "item_id": item_ids[at], "effect": effect} for rule, at, effect in rules],
             "timings_ms": _laps(started, fetched, judged, done),
             "degraded": sorted(set(ask.failures)),
@@ -203,7 +201,7 @@ def _floors(shares: np.ndarray, plan: Plan, count: int) -> dict[int, int]:
 
 
 def _placed(item_id: int, value: float, propensity: float | None) -> dict:
-    placed: dict = {"item_id": item_id, "score": float(value)}
+    placed: dict = {"item_id": item_id, "score": value}
     return placed if propensity is None else placed | {"propensity": propensity}
 
 
