@@ -92,10 +92,8 @@ def _same(out: NDArray, recent: Recent, held: NDArray, rows: NDArray, likeness: 
 def _alike(out: NDArray, recent: Recent, held: NDArray, rows: NDArray, likeness: Likeness, known: NDArray) -> None:
     """Events of items that the same people view long."""
     vectors = likeness.vectors
-    if len(held) == 1:
-        cosine = vectors[rows] @ vectors[held[0]].T
-    else:
-        cosine = np.einsum("nd,nkd->nk", vectors[rows], vectors[held])
+    shared = len(held) == 1
+    cosine = vectors[rows] @ vectors[held[0]].T if shared else np.einsum("nd,nkd->nk", vectors[rows], vectors[held])
     held_any = (recent.row >= 0).astype(np.float32)
     out[:, COLUMN["alike_all"]] = _sum(cosine, held_any) / (held_any.sum(axis=1) + 1.0)
     out[:, COLUMN["alike_most"]] = np.max(cosine * held_any, axis=1)

@@ -118,8 +118,8 @@ def _inputs(kind: str, p: NDArray) -> NDArray[np.float64]:
     return np.log(p / (1.0 - p))[:, None]
 
 
-def _odds(kind: str, p: NDArray, weights: NDArray) -> NDArray[np.float64]:
-    return _inputs(kind, p) @ weights[1:] + weights[0]
+def _odds(kind: str, p: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(_inputs(kind, p) @ weights[1:] + weights[0], np.float64)
 
 
 def _fit(kind: str, p: NDArray, y: NDArray) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ EXPERTS: Final = 3
 STATIC_DIM: Final = DURATION_BUCKETS + KIND_SLOTS + 1
 WEIGHTS: Final = (
     "user_in", "user_bias", "item_in", "cross_in", "static_in", "vector_in", "id_in", "category_in",
-    "expert_w", "expert_b", "gate_w", "gate_b", "head_w", "head_user_w", "head_b",
+    "expert_w", "expert_b", "gate_w", "gate_b", "head_w", "head_user_w", "head_b", "moment_in", "moment_bias", "moment_out",
 )  # fmt: skip
 """Every weight, in the order they are used. The standardisation of the inputs is folded into the first layer."""
 
@@ -94,7 +94,7 @@ class Network:
         np.maximum(experts, 0.0, out=experts)
         gate = _softmax(user @ w["gate_w"] + w["gate_b"])
         mixed = np.repeat(gate, experts.shape[1] // EXPERTS)[:, None] * np.tile(w["head_w"], (EXPERTS, 1))
-        return experts @ mixed + (user @ w["head_user_w"] + w["head_b"])
+        return np.asarray(experts @ mixed + (user @ w["head_user_w"] + w["head_b"]), np.float32)
 
     def many(self, user: Array, item_rows: NDArray[np.int32], item: Array, cross: Array) -> Array:
         """The same for n requests with one candidate each. Shapes: ``user`` is ``[n, u]``, the answer ``[n, 8]``."""
@@ -106,6 +106,15 @@ class Network:
         gate = _softmax(user @ w["gate_w"] + w["gate_b"])
         mixed = (experts.reshape(len(user), EXPERTS, -1) * gate[:, :, None]).sum(axis=1)
         return _outputs(mixed @ w["head_w"] + user @ w["head_user_w"] + w["head_b"])
+
+    def moment(self, user: Array) -> Array:
+        """What is added to the log odds of a long view when moments of one user are ordered; the same for all candidates.
+
+        Shapes:
+            ``user`` is ``[n, u]``, the answer ``[n]``.
+        """
+        w = self._w
+        return np.maximum(self._finite("user", user) @ w["moment_in"] + w["moment_bias"], 0.0) @ w["moment_out"]
 
     def _finite(self, group: str, values: Array) -> Array:
         """Replaces what is not finite by the declared default, and counts it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,54 @@ from mainstem.base.heads import PREDICTIONS, SURFACES
 from mainstem.data.log import Log
 from mainstem.features.batch import DELAY_MS
 from mainstem.features.catalog import Catalog
+from mainstem.features.statics import LONG_VIEW
 from mainstem.ranking.lesson import timeline
 from mainstem.ranking.model import Model, load_model
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What the model thinks of n impressions.
+
+    Attributes:
+        predictions: Calibrated, ``[n, 8]`` in the order of ``heads``.
+        order: The long view's log odds plus the moment (``train_moment``): comparable across a user's requests.
+    """
+
+    heads: tuple[str, ...]
+    predictions: NDArray[np.float32]
+    order: NDArray[np.float32]
+
+
+def score_moments(
+    model: Model | Path,
+    log: Log,
+    judged: NDArray[np.bool_],
+    surfaces: Sequence[str] = SURFACES,
+    delay_ms: int = DELAY_MS,
+    user_known_until_ms: int | None = None,
+) -> Scored:
+    """Calibrated predictions of some impressions and their order; the model stands still, the state goes on with the log.
+
+    Args:
+        model: A model or its folder.
+        log: The log.
+        judged: Which rows of ``log.impressions`` to score.
+        surfaces: The names whose position is a surface's code.
+        delay_ms: How long an outcome takes to be known.
+        user_known_until_ms: Freezes what is known of users at this time (items stay fresh): an order made so cannot be paid for
+            counting a user's luck within the judged days.
+    """
+    model = load_model(model) if isinstance(model, Path) else model
+    catalog = Catalog.from_tables(log.items, log.users)
+    line = timeline(catalog, model.statics, log.impressions, log.history, surfaces, delay_ms)
+    asked = len(line.feedback) - log.impressions.height + np.flatnonzero(judged)
+    values = line.values(asked, user_known_until_ms)
+    network = model.network(catalog)
+    raw = network.many(values.user, values.item_row, values.item, values.cross)
+    long_view = np.clip(raw[:, LONG_VIEW], 1e-7, 1.0 - 1e-7)
+    predictions = model.calibrators().apply_many(raw, line.feedback.surface[asked])
+    return Scored(PREDICTIONS, predictions, np.log(long_view / (1.0 - long_view)) + network.moment(values.user))
 
 
 def score_log(
@@ -22,25 +69,7 @@ def score_log(
     judged: NDArray[np.bool_],
     surfaces: Sequence[str] = SURFACES,
     delay_ms: int = DELAY_MS,
-    user_known_until_ms: int | None = None,
 ) -> tuple[tuple[str, ...], NDArray[np.float32]]:
-    """Calibrated predictions of some impressions; the model stands still, the state goes on with the log.
-
-    Args:
-        model: A model or its folder.
-        log: The log.
-        judged: Which rows of ``log.impressions`` to score.
-        surfaces: The names whose position is a surface's code.
-        delay_ms: How long an outcome takes to be known.
-        user_known_until_ms: Freezes what is known of users at this time (items stay fresh), to see what fresh memory is worth.
-
-    Returns:
-        The names of the columns, and one row an impression that was asked for.
-    """
-    model = load_model(model) if isinstance(model, Path) else model
-    catalog = Catalog.from_tables(log.items, log.users)
-    line = timeline(catalog, model.statics, log.impressions, log.history, surfaces, delay_ms)
-    asked = len(line.feedback) - log.impressions.height + np.flatnonzero(judged)
-    values = line.values(asked, user_known_until_ms)
-    raw = model.network(catalog).many(values.user, values.item_row, values.item, values.cross)
-    return PREDICTIONS, model.calibrators().apply_many(raw, line.feedback.surface[asked])
+    """The names of the heads, and one row of calibrated predictions for each judged impression."""
+    scored = score_moments(model, log, judged, surfaces, delay_ms)
+    return scored.heads, scored.predictions

@@ -1,0 +1,87 @@
+"""The network of ``network.py`` in torch, and its export. Only training imports this."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mainstem.base.heads import PREDICTIONS
+from mainstem.features import define
+from mainstem.features.statics import VECTOR_DIM
+from mainstem.ranking.network import EXPERTS, STATIC_DIM
+
+
+@dataclass(frozen=True, slots=True)
+class TrunkShape:
+    """How wide the network is and how much of it is left out at random while it learns."""
+
+    hidden: int = 192
+    expert: int = 96
+    dropout: float = 0.15
+    id_dropout: float = 0.5
+
+
+class Trunk(nn.Module):
+    """The network of ``network.py`` in torch. Inputs are standardised; the export folds that into the first layer."""
+
+    def __init__(self, settings: TrunkShape, n_ids: int, n_categories: int, bias: Tensor) -> None:
+        super().__init__()
+        hidden, expert = settings.hidden, settings.expert
+        self.user_in = nn.Linear(len(define.USER), hidden)
+        self.item_in = nn.Linear(len(define.ITEM), hidden, bias=False)
+        self.cross_in = nn.Linear(len(define.CROSS), hidden, bias=False)
+        self.static_in = nn.Linear(STATIC_DIM, hidden, bias=False)
+        self.vector_in = nn.Linear(VECTOR_DIM, hidden, bias=False)
+        self.id_in = nn.Embedding(n_ids + 1, hidden)
+        self.category_in = nn.Embedding(n_categories + 1, hidden)
+        self.experts = nn.Linear(hidden, EXPERTS * expert)
+        self.gate = nn.Linear(len(define.USER), EXPERTS)
+        self.head = nn.Linear(expert, len(PREDICTIONS))
+        self.head_user = nn.Linear(len(define.USER), len(PREDICTIONS), bias=False)
+        self.dropout, self.id_dropout = nn.Dropout(settings.dropout), settings.id_dropout
+        with torch.no_grad():
+            for table in (self.id_in, self.category_in):
+                table.weight.zero_()
+            for layer in (self.gate, self.head_user):
+                layer.weight.zero_()
+            self.head.bias.copy_(bias)
+
+    def forward(
+        self, user: Tensor, item: Tensor, cross: Tensor, static: Tensor, vector: Tensor, ids: Tensor, categories: Tensor
+    ) -> Tensor:
+        """Log odds of the heads and log(1 + seconds). Shapes: [n, 8]."""
+        if self.training:
+            ids = ids * (torch.rand(len(ids)) >= self.id_dropout)
+        hidden = self.user_in(user) + self.item_in(item) + self.cross_in(cross) + self.static_in(static)
+        hidden = hidden + self.vector_in(vector) + self.id_in(ids) + self.category_in(categories)
+        hidden = self.dropout(torch.relu(hidden))
+        experts = torch.relu(self.experts(hidden)).view(len(user), EXPERTS, -1)
+        mixed = (experts * torch.softmax(self.gate(user), dim=1)[:, :, None]).sum(dim=1)
+        return self.head(self.dropout(mixed)) + self.head_user(user)
+
+
+def exported(net: Trunk, scales: dict[str, tuple[NDArray, NDArray]]) -> dict[str, NDArray[np.float32]]:
+    """The weights for ``network.py``, with the standardisation of the inputs folded in."""
+    w = {name: value.detach().numpy().astype(np.float64) for name, value in net.named_parameters()}
+    out: dict[str, NDArray] = {}
+    shift = np.zeros(w["user_in.weight"].shape[0])
+    for group, (mean, std) in scales.items():
+        out[f"{group}_in"] = (w[f"{group}_in.weight"] / std).T
+        shift += w[f"{group}_in.weight"] @ (mean / std)
+    mean, std = scales["user"]
+    out["user_bias"] = w["user_in.bias"] - shift
+    for name in ("static_in", "vector_in"):
+        out[name] = w[f"{name}.weight"].T
+    for name in ("id_in", "category_in"):
+        out[name] = w[f"{name}.weight"]
+    out["expert_w"], out["expert_b"] = w["experts.weight"].T, w["experts.bias"]
+    out["gate_w"] = (w["gate.weight"] / std).T
+    out["gate_b"] = w["gate.bias"] - w["gate.weight"] @ (mean / std)
+    out["head_w"] = w["head.weight"].T
+    out["head_user_w"] = (w["head_user.weight"] / std).T
+    out["head_b"] = w["head.bias"] - w["head_user.weight"] @ (mean / std)
+    return {name: np.ascontiguousarray(value, np.float32) for name, value in out.items()}
