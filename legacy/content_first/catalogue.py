@@ -34,7 +34,6 @@ class Items:
     is_ad: NDArray[np.float64]
     integrity: NDArray[np.int8]
     vectors: NDArray[np.float64]
-    flat_index: NDArray[np.float32]
     rows_of_creator: dict[int, list[int]]
 
     def rows(self, item_ids: list[int]) -> NDArray[np.intp]:
@@ -93,7 +92,6 @@ def load_items(folder: Path) -> Items:
         is_ad=_with_blank(np.array([float(k == "AD") for k in kind])),
         integrity=_with_blank(heads["integrity"].cast(pl.Int8).fill_null(-1).to_numpy()),
         vectors=vectors,
-        flat_index=vectors.astype(np.float32),
         rows_of_creator=by_creator,
     )
 

@@ -63,7 +63,7 @@ def like_recent_items(memory: Memory, items: Items, user: int, count: int) -> Ro
     seeds = recent_engaged(memory, user, SEEDS)
     if not len(seeds):
         return np.zeros(0, dtype=np.intp)
-    return _best((items.flat_index @ items.flat_index[seeds].T).max(axis=1), count)
+    return _best((items.vectors @ items.vectors[seeds].T).max(axis=1), count)
 
 
 def like_the_user(memory: Memory, items: Items, tower: NDArray[np.float64], user: int, count: int) -> Rows:
@@ -71,7 +71,7 @@ def like_the_user(memory: Memory, items: Items, tower: NDArray[np.float64], user
     taste = memory.user_taste[user, 0]
     if not taste.any():
         return np.zeros(0, dtype=np.intp)
-    return _best(items.flat_index @ (taste / np.linalg.norm(taste) @ tower).astype(np.float32), count)
+    return _best(items.vectors @ (taste / np.linalg.norm(taste) @ tower), count)
 
 
 def fresh_and_trending(memory: Memory, items: Items, now_ms: int, count: int) -> Rows:
@@ -95,9 +95,9 @@ def new_from_followed(memory: Memory, items: Items, user: int, now_ms: int, coun
     return there[np.lexsort((there, -items.created_ms[there]))][:count]
 
 
-def _best(similarity: NDArray[np.float32], count: int) -> Rows:
+def _best(similarity: NDArray[np.float64], count: int) -> Rows:
     """The nearest rows, best first; equals by ascending item id. Row 0 is nobody."""
-    rounded = np.round(similarity.astype(np.float64), SIMILARITY_DECIMALS)
+    rounded = np.round(similarity, SIMILARITY_DECIMALS)
     rounded[0] = -np.inf
     count = min(count, len(rounded) - 1)
     if count <= 0:
