@@ -12,6 +12,8 @@ from typing import Any, Final
 
 NONE: Final = "–"
 _MINUS: Final = "−"
+_SPACE: Final = "\u00a0"
+"""Keeps a number and its unit on one line."""
 _MOST_DECIMALS: Final = 5
 
 
@@ -62,11 +64,11 @@ def share(value: float | None) -> str:
         return NONE
     percent = 100 * value
     if 0 < percent < 0.05:
-        return "< 0.1 %"
+        return f"<{_SPACE}0.1{_SPACE}%"
     if 99.95 <= percent < 100:
-        return "> 99.9 %"
+        return f">{_SPACE}99.9{_SPACE}%"
     fine = abs(percent) < 10 or percent > 99
-    return (f"{percent:.1f}".removesuffix(".0") if fine else f"{percent:.0f}").replace("-", _MINUS) + " %"
+    return (f"{percent:.1f}".removesuffix(".0") if fine else f"{percent:.0f}").replace("-", _MINUS) + f"{_SPACE}%"
 
 
 def value(number: float | None) -> str:
@@ -83,8 +85,8 @@ def duration_s(seconds: float | None) -> str:
     if seconds is None or _missing(seconds):
         return NONE
     if seconds < 1:
-        return f"{1e3 * seconds:.3g} ms"
-    return f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
+        return f"{1e3 * seconds:.3g}{_SPACE}ms"
+    return f"{seconds:.1f}{_SPACE}s" if seconds < 100 else f"{seconds / 60:.1f}{_SPACE}min"
 
 
 def milliseconds(value_ms: float | None) -> str:

@@ -11,6 +11,7 @@ import polars as pl
 
 from mainstem.base.errors import DataError
 from mainstem.data.log import read_log
+from mainstem.data.tables import TABLES
 
 _FACTS: Final = ("item_id", "kind", "category", "creator_id", "duration_ms", "created_ms")
 _PLACES: Final = (("a heavy viewer", 0.001), ("a regular viewer", 0.25), ("a light viewer", 0.9))
@@ -56,7 +57,7 @@ def read_catalogue(folder: Path) -> Catalogue:
         log = read_log(folder)
     except DataError:
         return EMPTY
-    shown = log.impressions.lazy().select("user_id", "surface").collect()
+    shown = pl.read_parquet(folder / TABLES["impressions"].file, columns=["user_id", "surface"])
     surfaces = shown.get_column("surface").value_counts(sort=True).sort("count", "surface", descending=[True, False])
     return Catalogue(
         items=log.items.select(name for name in _FACTS if name in log.items.columns),
