@@ -17,6 +17,7 @@ from mainstem.base.errors import ModelError
 from mainstem.base.request import Floats, Ids
 
 SOURCES = ("top_interests", "explicit_topics", "entity_to_entity", "exploration")
+_WHOLE = ("top_interests", "quota_interests", "max_run")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +44,12 @@ class Plan:
     explore_share: float
 
     def floors(self, shares: Floats, count: int) -> dict[int, int]:
-        """How many of ``count`` places each of the viewer's first interests should get; the first are those of the largest share."""
+        """How many of ``count`` places each of the viewer's first interests, those of the largest shares, should get."""
         places = int(count * self.quota_share)
         if not places:
             return {}
         first = np.argsort(-np.round(shares[:-1], 9), kind="stable")[: self.quota_interests]
-        return {interest: places for interest in first.tolist()}
+        return dict.fromkeys(first.tolist(), places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,8 @@ class Artefacts:
     """One trained interest-first program.
 
     Attributes:
-        arrays: Every learned array by its name in the model file. ``prior[s + 1, m + 1]`` is P(interest) by surface, with a last row
-            for surfaces it never saw; of m + 1 interests the last stands for posts that are not listed.
+        arrays: Every learned array by its name in the model file. ``prior[s + 1, m + 1]`` is P(interest) by surface, with a last
+            row for surfaces it never saw; of m + 1 interests the last stands for posts that are not listed.
         plans: By surface.
         until: The first day training did not read, yyyymmdd.
         seed: Fixes every draw, with the request and the item.
@@ -101,7 +102,7 @@ def read_artefacts(folder: Path) -> Artefacts:
     return Artefacts(MappingProxyType(arrays), MappingProxyType(plans), until, seed)
 
 
-def rows_in(known: Ids, wanted: Ids) -> NDArray[np.int64]:
+def rows_in(known: Ids, wanted: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
     """The place of each wanted number among ascending known ones, -1 where it is not known."""
     if not len(known):
         return np.full(len(wanted), -1)
@@ -122,9 +123,12 @@ def _inherited(name: str, tables: Mapping[str, dict[str, Any]]) -> dict[str, Any
 def _plan(name: str, dials: dict[str, Any], folder: Path) -> Plan:
     try:
         sources = {source: int(int(dials["fetch"]) * float(dials[f"share_{source}"])) for source in SOURCES}
-        whole = {dial: int(dials[dial]) for dial in ("top_interests", "quota_interests", "max_run")}
-        rest = [dial for dial in Plan.__slots__ if dial not in {"surface", "sources", *whole}]
-        return Plan(surface=name, sources=sources, **whole, **{dial: float(dials[dial]) for dial in rest})
+        read: dict[str, Any] = {
+            dial: int(dials[dial]) if dial in _WHOLE else float(dials[dial])
+            for dial in Plan.__slots__
+            if dial not in ("surface", "sources")
+        }
+        return Plan(surface=name, sources=sources, **read)
     except (KeyError, ValueError, TypeError) as error:
         raise ModelError(
             f"plan {name!r} in {folder / 'plans.toml'} has no usable {error}, expected every dial to be a number",

@@ -36,7 +36,7 @@ class Crowd:
             self._add(touches, keys)
 
     def add(self, touches: Touches, keys: Keys, listed: np.ndarray) -> None:
-        """Takes in what happened since. Of unlisted posts only the place is learned from: together they are nothing in particular."""
+        """Takes in what happened since. Of unlisted posts only the place is learned from: together they are nothing."""
         for part, kinds in ((listed, slice(None)), (~listed, [ALL, PLACE])):
             if part.any():
                 self._add(touches.take(part), keys[part][:, kinds])

@@ -89,7 +89,8 @@ class Ledger:
 def _summed(slots: Ids, weights: Floats, more: Ids) -> tuple[Ids, Floats]:
     """The weights with one more for each further slot."""
     together, at = np.unique(np.concatenate([slots, more]), return_inverse=True)
-    return together, np.bincount(at, np.concatenate([weights, np.ones(len(more))]), len(together))
+    total = np.bincount(at, np.concatenate([weights, np.ones(len(more))]), len(together))
+    return together, total.astype(np.float64)
 
 
 def _noted(before: Account, rows: Rows, now_ms: int, since_ms: float) -> tuple[Rows, Ids]:

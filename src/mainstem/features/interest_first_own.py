@@ -20,8 +20,8 @@ _HOUR_MS: Final = 3_600_000
 class OwnCounts:
     """Counts a user's past under keys.
 
-    Counts are whole numbers (of showings, of tenths of a touch), so that no order of summing changes them. One array over all keys is
-    kept between requests and never cleared: what stands there from another user is seen not to be this user's key.
+    Counts are whole numbers (of showings, of tenths of a touch), so that no order of summing changes them. One array over
+    all keys is kept between requests and never cleared: what stands there from another user is seen not to be this user's.
 
     Args:
         keys: How many keys there are.

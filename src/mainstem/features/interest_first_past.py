@@ -122,4 +122,4 @@ def _strengths(posts: Posts, touches: Touches, keys: Keys, as_of_ms: int) -> Flo
     """Touched interests, each weighing half as much every two weeks further back. Shapes: [interests + 1]."""
     weight = touches.depth * np.exp2((touches.time_ms - as_of_ms) / HALF_LIFE_MS)
     interest = keys[:, INTEREST] - posts.first[INTEREST]
-    return np.bincount(interest, weight, int(posts.sizes[INTEREST]))
+    return np.bincount(interest, weight, int(posts.sizes[INTEREST])).astype(np.float64)

@@ -97,14 +97,12 @@ class InterestFirstReader:
         keys = self._posts.keys(rows, user.place)
         crowd = self._crowd.read(keys, request.now_ms)
         own = np.full((len(rows), len(_OWN) + len(RUNS)), np.nan)
-        share = np.full(len(rows), np.nan)
-        if "features" not in request.failures:
-            share = np.log(user.shares[self._posts.slots[rows, INTEREST]])
+        share = np.log(user.shares[self._posts.slots[rows, INTEREST]])
         if user.past is not None:
             mine = self._own.of(user.past, keys, request.now_ms, crowd[..., 0])
-            own[:, : len(_OWN)] = mine.reshape(len(rows), -1)
+            own[:, : len(_OWN)] = mine.reshape(len(rows), len(_OWN))
             own[:, len(_OWN) :] = recent_depth(user.past)
-        everybody = crowd[:, 1:].transpose(0, 2, 1).reshape(len(rows), -1)
+        everybody = crowd[:, 1:].transpose(0, 2, 1).reshape(len(rows), len(_CROWD))
         return np.concatenate([self._post(rows, request.now_ms), share[:, None], everybody, own], axis=1)
 
     def apply(self, feedback: FeedbackBatch) -> None:
