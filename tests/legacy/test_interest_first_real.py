@@ -59,9 +59,7 @@ def ndcg_at_5(user: np.ndarray, score: np.ndarray, hit: np.ndarray) -> float:
 
 @pytest.mark.real
 @pytest.mark.slow
-def test_it_is_credible_on_the_week_it_was_not_trained_on(
-    pack: Callable[[str], Path], tmp_path: Path, record_property: Callable[[str, object], None]
-) -> None:
+def test_it_is_credible_on_the_week_it_was_not_trained_on(pack: Callable[[str], Path], tmp_path: Path) -> None:
     import_log(pack("kuairand_pure"), tmp_path / "log")
     run_train(tmp_path / "log", UNTIL, tmp_path / "model", 7)
     desk = Desk(load_stack(tmp_path / "log", tmp_path / "model"))
@@ -74,7 +72,6 @@ def test_it_is_credible_on_the_week_it_was_not_trained_on(
     scored = week.filter(pl.col("user_id") % SCORED == 0)
     columns = scored["user_id"].to_numpy(), np.array(scores), scored["long_view"].to_numpy()
     figures = gauc(*columns), ndcg_at_5(*columns)
-    record_property("gauc_and_ndcg_at_5", [round(figure, 4) for figure in figures])
     assert len(scores) == scored.height
-    assert sum(figures) / 2 > 0.60
+    assert sum(figures) / 2 > 0.60, figures
     assert gauc(columns[0], -columns[1], columns[2]) < 0.40  # the measure can tell a bad order
