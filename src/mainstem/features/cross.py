@@ -55,38 +55,54 @@ def _centred(recent: Recent, known: NDArray) -> NDArray[np.float32]:
     return ((recent.surprise - mean) * known).astype(np.float32)
 
 
-def _sum(weight: NDArray, values: NDArray) -> NDArray:
-    """Sums over the recent list; one matrix product when all candidates share it."""
-    weight = weight.astype(np.float32)
-    if values.shape[0] == 1:
-        return weight @ values[0]
-    return np.einsum("nk,nk->n", weight, values)
+def _sums(weight: NDArray, *values: NDArray) -> list[NDArray]:
+    """Weighted sums over the recent list, one for each of the values; one matrix product when all candidates share it."""
+    dense = weight.astype(np.float32)
+    if values[0].shape[0] == 1:
+        return list((dense @ np.concatenate(values).astype(np.float32).T).T)
+    return [np.einsum("nk,nk->n", dense, each) for each in values]
 
 
 def _same(out: NDArray, recent: Recent, held: NDArray, rows: NDArray, likeness: Likeness, known: NDArray) -> None:
     """Events of the same item, creator, category or length."""
     items = likeness.catalog.items
     ones, surprise = known.astype(np.float32), _centred(recent, known)
+    verdict = ones * np.where(recent.long_view == 1, np.float32(1.0), np.float32(-1.0))
     seen = (held == rows[:, None]) & (rows[:, None] >= 0)
-    out[:, COLUMN["seen_count"]] = np.log1p(_sum(seen, (recent.row >= 0).astype(np.float32)))
-    out[:, COLUMN["seen_long_view"]] = _sum(seen, known * (2.0 * (recent.long_view == 1) - 1.0).astype(np.float32))
-    for name, codes, weight in (("creator", items.creator, 1.0), ("category", items.category, 3.0)):
-        same = (codes[held] == codes[rows][:, None]) & (codes[rows] > 0)[:, None]
-        count = _sum(same, ones)
-        out[:, COLUMN[f"{name}_count"]] = np.log1p(count)
-        out[:, COLUMN[f"{name}_surprise"]] = _sum(same, surprise) / (count + weight)
-        if name == "category":
-            late = _sum(same, ones * LAST_10)
-            out[:, COLUMN["category_surprise_last_10"]] = _sum(same, surprise * LAST_10) / (late + weight)
-    bucket = items.duration_bucket
-    near = (np.abs(bucket[held] - bucket[rows][:, None]) <= 1) & (bucket[held] > 0)
-    count = _sum(near, ones)
+    times, verdicts = _sums(seen, (recent.row >= 0).astype(np.float32), verdict)
+    out[:, COLUMN["seen_count"]] = np.log1p(times)
+    out[:, COLUMN["seen_long_view"]] = verdicts
+    count, total = _sums(_equal(items.creator, held, rows), ones, surprise)
+    out[:, COLUMN["creator_count"]] = np.log1p(count)
+    out[:, COLUMN["creator_surprise"]] = total / (count + 1.0)
+    category = _equal(items.category, held, rows)
+    count, total, late, late_total = _sums(category, ones, surprise, ones * LAST_10, surprise * LAST_10)
+    out[:, COLUMN["category_count"]] = np.log1p(count)
+    out[:, COLUMN["category_surprise"]] = total / (count + 3.0)
+    out[:, COLUMN["category_surprise_last_10"]] = late_total / (late + 3.0)
+    _length(out, recent, held, rows, likeness, ones, surprise)
+
+
+def _equal(codes: NDArray[np.int32], held: NDArray, rows: NDArray) -> NDArray[np.bool_]:
+    """Where a kept event has the candidate's code; an unknown code equals nothing."""
+    wanted = codes[rows]
+    return codes[held] == np.where(wanted > 0, wanted, -1)[:, None]
+
+
+def _length(
+    out: NDArray, recent: Recent, held: NDArray, rows: NDArray, likeness: Likeness, ones: NDArray, surprise: NDArray
+) -> None:
+    """Events of about the same length."""
+    bucket = likeness.catalog.items.duration_bucket
+    kept, wanted = np.where(bucket[held] > 0, bucket[held], np.int8(-9)), bucket[rows]
+    near = np.abs(kept - wanted[:, None]) <= 1
+    count, total = _sums(near, ones, surprise)
     out[:, COLUMN["length_count"]] = np.log1p(count)
-    out[:, COLUMN["length_surprise"]] = _sum(near, surprise) / (count + 3.0)
-    yes = (recent.long_view == 1) & known
+    out[:, COLUMN["length_surprise"]] = total / (count + 3.0)
+    yes = (recent.long_view == 1) & (ones > 0)
     mean = (likeness.log_length[held] * yes).sum(axis=1) / np.maximum(yes.sum(axis=1), 1)
     away = np.abs(likeness.log_length[rows] - mean)
-    out[:, COLUMN["length_offset"]] = np.where(yes.any(axis=1) & (bucket[rows] > 0), away, 0.0)
+    out[:, COLUMN["length_offset"]] = np.where(yes.any(axis=1) & (wanted > 0), away, 0.0)
 
 
 def _alike(out: NDArray, recent: Recent, held: NDArray, rows: NDArray, likeness: Likeness, known: NDArray) -> None:
@@ -95,10 +111,12 @@ def _alike(out: NDArray, recent: Recent, held: NDArray, rows: NDArray, likeness:
     shared = len(held) == 1
     cosine = vectors[rows] @ vectors[held[0]].T if shared else np.einsum("nd,nkd->nk", vectors[rows], vectors[held])
     held_any = (recent.row >= 0).astype(np.float32)
-    out[:, COLUMN["alike_all"]] = _sum(cosine, held_any) / (held_any.sum(axis=1) + 1.0)
-    out[:, COLUMN["alike_most"]] = np.max(cosine * held_any, axis=1)
+    out[:, COLUMN["alike_all"]] = _sums(cosine, held_any)[0] / (held_any.sum(axis=1) + 1.0)
+    np.maximum(cosine, 0.0, out=cosine)
+    out[:, COLUMN["alike_most"]] = cosine.max(axis=1)
     out[:, COLUMN["alike_last"]] = cosine[:, 0]
-    near = np.square(np.maximum(cosine, 0.0))
-    surprise = _centred(recent, known)
-    for name, weight in (("alike_surprise", known.astype(np.float32)), ("alike_surprise_recent", known * RECENCY)):
-        out[:, COLUMN[name]] = _sum(near, surprise * weight) / (_sum(near, weight) + 0.5)
+    np.square(cosine, out=cosine)
+    ones, surprise = known.astype(np.float32), _centred(recent, known)
+    total, weight, late_total, late = _sums(cosine, surprise, ones, surprise * RECENCY, ones * RECENCY)
+    out[:, COLUMN["alike_surprise"]] = total / (weight + 0.5)
+    out[:, COLUMN["alike_surprise_recent"]] = late_total / (late + 0.5)

@@ -219,7 +219,6 @@ def _who(out: NDArray[np.float32], moments: Moments, catalog: Catalog, rates: Ra
     surface = moments.surface.astype(np.int64)
     known = (surface >= 0) & (surface < define.SURFACE_SLOTS)
     out[each[known], COLUMN["surface_0"] + surface[known]] = 1.0
-    for trait in range(users.traits.shape[1]):
-        slot = users.traits[moments.user_row, trait].astype(np.int64)
-        has = slot >= 0
-        out[each[has], COLUMN["trait_0"] + slot[has]] = 1.0
+    slots = users.traits[moments.user_row].astype(np.int64)
+    at, trait = np.nonzero(slots >= 0)
+    out[at, COLUMN["trait_0"] + slots[at, trait]] = 1.0

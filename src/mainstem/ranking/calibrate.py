@@ -130,12 +130,12 @@ def _fit(kind: str, p: NDArray, y: NDArray) -> NDArray[np.float64]:
     x = np.concatenate([np.ones((len(p), 1)), _inputs(kind, p)], axis=1)
     prior = np.array([0.0] + [1.0] * (x.shape[1] - 1))
     strength = np.array([0.1] + [5.0] * (x.shape[1] - 1))
-    weights = prior.copy()
+    weights: NDArray[np.float64] = prior.copy()
     for _ in range(25):
         q = 1.0 / (1.0 + np.exp(-(x @ weights)))
         gradient = x.T @ (q - y) + strength * (weights - prior)
         hessian = (x * (q * (1.0 - q))[:, None]).T @ x + np.diag(strength)
-        weights = weights - np.linalg.solve(hessian, gradient)
+        weights = np.asarray(weights - np.linalg.solve(hessian, gradient), np.float64)
         weights[1:] = np.maximum(weights[1:], 0.05)
     return weights
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +16,7 @@ from mainstem.features.catalog import DURATION_BUCKETS, KIND_SLOTS, Catalog
 Array = NDArray[np.float32]
 
 EXPERTS: Final = 3
+_PART: Final = 32_768
 STATIC_DIM: Final = DURATION_BUCKETS + KIND_SLOTS + 1
 WEIGHTS: Final = (
     "user_in", "user_bias", "item_in", "cross_in", "static_in", "vector_in", "id_in", "category_in",
@@ -57,6 +59,8 @@ class Network:
             "item": np.array(define.defaults(define.ITEM), np.float32),
             "cross": np.array(define.defaults(define.CROSS), np.float32),
         }
+        self._head_tiled = np.tile(self._w["head_w"], (EXPERTS, 1))
+        self._local = threading.local()
         self.counters = Counters()
 
     @property
@@ -84,20 +88,41 @@ class Network:
         """The heads before their last function: log odds, and log(1 + seconds)."""
         w = self._w
         user, item, cross = self._finite("user", user), self._finite("item", item), self._finite("cross", cross)
-        hidden = item @ w["item_in"]
-        hidden += cross @ w["cross_in"]
-        hidden += self._item_first[item_rows]
+        hidden, first, experts = self._scratch(len(item_rows))
+        np.matmul(item, w["item_in"], out=hidden)
+        np.matmul(cross, w["cross_in"], out=first)
+        hidden += first
+        np.take(self._item_first, item_rows, axis=0, out=first, mode="wrap")
+        hidden += first
         hidden += user @ w["user_in"] + w["user_bias"]
         np.maximum(hidden, 0.0, out=hidden)
-        experts = hidden @ w["expert_w"]
+        np.matmul(hidden, w["expert_w"], out=experts)
         experts += w["expert_b"]
         np.maximum(experts, 0.0, out=experts)
         gate = _softmax(user @ w["gate_w"] + w["gate_b"])
-        mixed = np.repeat(gate, experts.shape[1] // EXPERTS)[:, None] * np.tile(w["head_w"], (EXPERTS, 1))
+        mixed = np.repeat(gate, experts.shape[1] // EXPERTS)[:, None] * self._head_tiled
         return np.asarray(experts @ mixed + (user @ w["head_user_w"] + w["head_b"]), np.float32)
+
+    def _scratch(self, n: int) -> tuple[Array, Array, Array]:
+        """Working arrays of this thread, kept between requests: fresh ones would cost a page fault every 4 kB."""
+        held: tuple[Array, Array, Array] | None = getattr(self._local, "arrays", None)
+        if held is None or len(held[0]) < n:
+            hidden, experts = self._w["expert_w"].shape
+            size = max(n, 512)
+            held = (
+                np.empty((size, hidden), np.float32),
+                np.empty((size, hidden), np.float32),
+                np.empty((size, experts), np.float32),
+            )
+            self._local.arrays = held
+        return held[0][:n], held[1][:n], held[2][:n]
 
     def many(self, user: Array, item_rows: NDArray[np.int32], item: Array, cross: Array) -> Array:
         """The same for n requests with one candidate each. Shapes: ``user`` is ``[n, u]``, the answer ``[n, 8]``."""
+        parts = [slice(start, start + _PART) for start in range(0, max(1, len(user)), _PART)]
+        return np.concatenate([self._many(user[at], item_rows[at], item[at], cross[at]) for at in parts])
+
+    def _many(self, user: Array, item_rows: NDArray[np.int32], item: Array, cross: Array) -> Array:
         w = self._w
         user, item, cross = self._finite("user", user), self._finite("item", item), self._finite("cross", cross)
         hidden = user @ w["user_in"] + w["user_bias"] + item @ w["item_in"] + cross @ w["cross_in"]
@@ -118,8 +143,9 @@ class Network:
 
     def _finite(self, group: str, values: Array) -> Array:
         """Replaces what is not finite by the declared default, and counts it."""
-        if np.isfinite(values.sum()):
-            return values
+        with np.errstate(all="ignore"):
+            if np.isfinite(values.sum()):
+                return values
         bad = ~np.isfinite(values)
         self.counters.not_finite += int(bad.sum())
         return np.where(bad, self._defaults[group], values)
