@@ -135,8 +135,7 @@ class HardCaps:
 
 def _held(creator: NDArray[np.int64], window: NDArray[np.int64], cap: int) -> NDArray[np.bool_]:
     """Whose creator has all its places among the last ones. The unknown creator (0) is nobody's."""
-    names, places = np.unique(window, return_counts=True)
-    return np.isin(creator, names[(places >= cap) & (names > 0)])
+    return ((creator[:, None] == window).sum(axis=1) >= cap) & (creator > 0)
 
 
 def _repeats(original: Rows, is_original: NDArray[np.bool_]) -> NDArray[np.bool_]:
