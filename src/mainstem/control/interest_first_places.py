@@ -103,16 +103,19 @@ class Places:
         fired = [("portfolio", best, "raised")] if self._contest.value[best] < self._open_value.max() else []
         if len(self._shown) >= longest and set(self._shown[-longest:]) == {int(interest[best])}:
             best, fired = self._rather(interest != interest[best], best, "max_run")
-        owed = self._owed()
-        if owed and sum(owed.values()) >= places_left and int(interest[best]) not in owed:
-            best, fired = self._rather(np.isin(interest, list(owed)), best, "interest_quota")
+        owed = self._owed(places_left)
+        if owed and int(interest[best]) not in owed:
+            best, fired = self._rather(np.isin(interest, owed), best, "interest_quota")
         return best, fired
 
-    def _owed(self) -> dict[int, int]:
-        """Places that interests with a floor still lack, where somebody is left to take them."""
-        missing = {one: floor - self._shown.count(one) for one, floor in self._floors.items()}
-        open_interests = self._contest.interest[self._worth > -np.inf] if any(missing.values()) else ()
-        return {one: places for one, places in missing.items() if places > 0 and one in open_interests}
+    def _owed(self, places_left: int) -> list[int]:
+        """Interests that lack places of their floor and have candidates left, once they need every place that is left."""
+        missing = {one: max(floor - self._shown.count(one), 0) for one, floor in self._floors.items()}
+        if sum(missing.values()) < places_left:
+            return []
+        still_there = set(self._contest.interest[self._worth > -np.inf].tolist())
+        owed = [one for one, places in missing.items() if places and one in still_there]
+        return owed if sum(missing[one] for one in owed) >= places_left else []
 
     def _rather(self, allowed: NDArray[np.bool_], best: int, rule: str) -> tuple[int, list[Fired]]:
         """The best of the allowed instead; with none of them left the rule is waived."""

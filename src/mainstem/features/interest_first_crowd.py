@@ -31,9 +31,13 @@ class Crowd:
 
     def start(self, touches: Touches, keys: Keys) -> None:
         """Takes in a log in one go: then every key, seen or not, is right as of the log's last event."""
-        if len(touches.time_ms):
-            self._as_of_ms[:] = touches.time_ms.max()
-            self._add(touches, keys)
+        if not len(touches.time_ms):
+            return
+        self._as_of_ms[:] = touches.time_ms.max()
+        weight = np.exp2((touches.time_ms - self._as_of_ms[0]) / HALF_LIFE_MS)
+        flat, kinds = keys.ravel(), keys.shape[1]
+        for column, what in enumerate((weight, weight * touches.depth, weight * touches.long_view)):
+            self._sums[:, column] = np.bincount(flat, np.repeat(what, kinds), len(self._sums))
 
     def add(self, touches: Touches, keys: Keys, listed: np.ndarray) -> None:
         """Takes in what happened since. Of unlisted posts only the place is learned from: together they are nothing."""
