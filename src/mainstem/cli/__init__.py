@@ -10,10 +10,9 @@ def main() -> None:
     # Dense products are small and requests many: one thread a process is faster here and leaves the cores to other processes.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from mainstem.cli.verbs import app
-
     from mainstem.base.errors import MainstemError
     from mainstem.cli.terminal import show_error
+    from mainstem.cli.verbs import app
 
     try:
         app()

@@ -98,11 +98,13 @@ def compare(workspace: Folder = HERE, seed: Seed = None, as_json: AsJson = False
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     with terminal.step("side by side") as step:
-        result = compare_stacks(Workspace.open(workspace), seed, step.progress)
-    terminal.answer(
-        asdict(result), table(result.primary_table()) + "\n\n" + "\n".join(v.sentence for v in result.verdicts)
+        results = compare_stacks(Workspace.open(workspace), seed, step.progress)
+    told = (
+        f"{regime}\n{table(one.primary_table())}\n\n" + "\n".join(verdict.sentence for verdict in one.verdicts)
+        for regime, one in results.items()
     )
-    if any(verdict.answer != "holds" for verdict in result.verdicts):
+    terminal.answer({regime: asdict(one) for regime, one in results.items()}, "\n\n".join(told))
+    if any(verdict.answer != "holds" for one in results.values() for verdict in one.verdicts):
         raise typer.Exit(NO)
 
 
@@ -158,9 +160,8 @@ def serve(
 @app.command()
 def port(workspace: Folder = HERE, as_json: AsJson = False, quiet: Quiet = False) -> None:
     """What moving both legacy programs into the engine removes: lines, models, pipelines, processes, artefacts."""
-    from mainstem.workspace.port import count_port
-
     from mainstem.workspace.layout import Workspace
+    from mainstem.workspace.port import count_port
 
     rows = count_port(Workspace.open(workspace))
     Terminal(as_json=as_json, quiet=quiet).answer(rows, table(rows))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 import polars as pl
@@ -17,9 +17,8 @@ from mainstem.evaluate.plan import SideBySidePlan
 from mainstem.evaluate.results import SideBySide
 from mainstem.evaluate.rows import ArmScores, LoggedRows, popularity, split_rows
 from mainstem.evaluate.side_by_side import side_by_side
-from mainstem.ranking.score_log import score_log
+from mainstem.ranking.score_log import score_moments
 from mainstem.stacks.remote import RemoteStack
-from mainstem.value.expression import Expression
 from mainstem.workspace.layout import LEGACY, Workspace
 from mainstem.workspace.log import open_log, split
 from mainstem.workspace.programs import serving
@@ -35,8 +34,19 @@ def silent(share: float, what: str = "") -> None:
     """Progress for nobody."""
 
 
-def compare_stacks(workspace: Workspace, seed: int | None = None, progress: Progress = silent) -> SideBySide:
-    """What each stack is worth on the log's held-out days; written as evidence ``side_by_side``.
+Regime = Literal["frozen", "continuous"]
+"""What a stack knows when it scores a held-out impression: ``frozen``, nothing that happened after training; ``continuous``,
+every outcome up to a minute ago. Only the frozen one is a fair test of an order across a user's requests: within a window whose
+total is fixed, an order that merely counts a user's luck so far scores high on GAUC (docs/concepts/side-by-side.md)."""
+
+SCORE: Final[dict[Regime, Literal["head", "order"]]] = {"frozen": "head", "continuous": "order"}
+"""What the unified stack orders a user's requests by: its long-view head, or that and what it learned of moments."""
+
+
+def compare_stacks(
+    workspace: Workspace, seed: int | None = None, progress: Progress = silent
+) -> dict[Regime, SideBySide]:
+    """What each stack is worth on the log's held-out days, in both regimes; written as evidence.
 
     The legacy programs are started, replayed and stopped; the unified stack is scored from its model folder.
     """
@@ -44,10 +54,27 @@ def compare_stacks(workspace: Workspace, seed: int | None = None, progress: Prog
     parts = split(workspace, log)
     models = {name: workspace.legacy_model(name) for name in LEGACY}
     with serving(LEGACY, workspace.log, models, parts.validation_day) as running:
-        legacy = replay_all({name: one.url for name, one in running.items()}, workspace, log, parts, progress)
-    result = compare_scores(workspace, log, parts, legacy, seed)
-    workspace.write_evidence("side_by_side", result)
-    return result
+        urls = {name: one.url for name, one in running.items()}
+        return compare_running(workspace, log, parts, urls, seed, progress)
+
+
+def compare_running(
+    workspace: Workspace,
+    log: Log,
+    parts: Split,
+    urls: Mapping[str, str],
+    seed: int | None = None,
+    progress: Progress = silent,
+) -> dict[Regime, SideBySide]:
+    """The same with legacy programs that already run, their state at the validation day."""
+    results: dict[Regime, SideBySide] = {}
+    for at, regime in enumerate(SCORE):
+        legacy = replay_all(
+            urls, workspace, log, parts, regime, lambda share, what, at=at: progress((at + share) / len(SCORE), what)
+        )
+        results[regime] = compare_scores(workspace, log, parts, legacy, regime, seed)
+        workspace.write_evidence(f"side_by_side_{regime}", results[regime])
+    return results
 
 
 def held_out(log: Log, parts: Split) -> pl.DataFrame:
@@ -56,17 +83,17 @@ def held_out(log: Log, parts: Split) -> pl.DataFrame:
 
 
 def replay_all(
-    urls: Mapping[str, str], workspace: Workspace, log: Log, parts: Split, progress: Progress = silent
+    urls: Mapping[str, str], workspace: Workspace, log: Log, parts: Split, regime: Regime, progress: Progress = silent
 ) -> dict[str, RemoteScores]:
     """What each legacy program thinks of every held-out impression, all asked at the same time."""
     rows = held_out(log, parts)
-    delay_ms = workspace.settings.training.feedback_delay_ms
+    delay_ms = workspace.settings.training.feedback_delay_ms if regime == "continuous" else None
     shares = dict.fromkeys(urls, 0.0)
 
     def ask(name: str) -> RemoteScores:
         def note(share: float) -> None:
             shares[name] = share
-            progress(sum(shares.values()) / len(shares), "replaying the log through both legacy programs")
+            progress(sum(shares.values()) / len(shares), f"{regime}: replaying through both legacy programs")
 
         with RemoteStack(name, urls[name], budget_s=30.0) as stack:
             return replay_scores(stack, rows, delay_ms, note)
@@ -76,17 +103,22 @@ def replay_all(
 
 
 def compare_scores(
-    workspace: Workspace, log: Log, parts: Split, legacy: Mapping[str, RemoteScores], seed: int | None = None
+    workspace: Workspace,
+    log: Log,
+    parts: Split,
+    legacy: Mapping[str, RemoteScores],
+    regime: Regime,
+    seed: int | None = None,
 ) -> SideBySide:
     """The comparison itself, from scores that are there."""
     rows = logged_rows(log, parts)
     judged = rows.validation | rows.test
-    arms = {"unified": unified_arm(workspace, log, judged)}
+    arms = {"unified": unified_arm(workspace, log, parts, judged, regime)}
     for name, scores in legacy.items():
         heads = {head: _spread(scores.heads[head], judged) for head in HEADS if head in scores.heads}
         arms[name] = ArmScores(_spread(scores.order, judged), heads, calibrated=name in CALIBRATED)
     seed = workspace.settings.seed if seed is None else seed
-    return side_by_side(arms, rows, SideBySidePlan(seed=seed, public_log=_public_name(log)))
+    return side_by_side(arms, rows, SideBySidePlan(seed=seed, score=SCORE[regime], public_log=_public_name(log)))
 
 
 def _public_name(log: Log) -> Literal["kuairand_pure"] | None:
@@ -121,26 +153,21 @@ def _popularity(log: Log, train: NDArray[np.bool_]) -> NDArray[np.float64]:
     return popularity(both["item_id"].to_numpy(), both["long_view"].to_numpy(), known)[: log.impressions.height]
 
 
-def unified_arm(workspace: Workspace, log: Log, judged: NDArray[np.bool_]) -> ArmScores:
-    """The unified stack's predictions for every judged impression as of its time, and the value its surface gives them."""
-    heads, predictions = score_log(
+def unified_arm(workspace: Workspace, log: Log, parts: Split, judged: NDArray[np.bool_], regime: Regime) -> ArmScores:
+    """The unified model's predictions for every judged impression, and its order across a user's requests."""
+    frame = log.impressions
+    ended = int(frame.filter(pl.col("day") < parts.validation_day)["time_ms"].max() or 0)  # type: ignore[arg-type]
+    scored = score_moments(
         workspace.unified_model,
         log,
         judged,
         tuple(workspace.settings.served()),
         workspace.settings.training.feedback_delay_ms,
+        ended if regime == "frozen" else None,
     )
-    columns = {head: predictions[:, at].astype(np.float64) for at, head in enumerate(heads)}
-    order = np.zeros(len(predictions))
-    surfaces = log.impressions["surface"].to_numpy()[judged]
-    for name, surface in workspace.settings.served().items():
-        here = surfaces == name
-        expression = Expression(surface.value, heads, f"surfaces.{name}.value")
-        order[here] = np.broadcast_to(
-            expression.of({head: part[here] for head, part in columns.items()}), (here.sum(),)
-        )
-    known = {head: _spread(columns[head], judged) for head in HEADS if head in columns}
-    return ArmScores(_spread(order, judged), known, calibrated=True)
+    heads = {head: _spread(scored.predictions[:, at], judged) for at, head in enumerate(scored.heads) if head in HEADS}
+    known = {head: score for head, score in heads.items() if _known(frame, head)}
+    return ArmScores(_spread(scored.order, judged), known, calibrated=True)
 
 
 def _known(frame: pl.DataFrame, head: str) -> bool:

@@ -43,7 +43,7 @@ def feedback_records(impressions: pl.DataFrame) -> list[dict[str, Any]]:
 def replay_scores(
     stack: RemoteStack,
     impressions: pl.DataFrame,
-    feedback_delay_ms: int,
+    feedback_delay_ms: int | None,
     progress: Callable[[float], None] = lambda share: None,
 ) -> RemoteScores:
     """Scores every impression with the stack's state as of its time.
@@ -53,6 +53,7 @@ def replay_scores(
 
     Args:
         impressions: Rows of ``impressions.parquet``, in its order.
+        feedback_delay_ms: None tells it no outcome at all: its state stays where training ended.
     """
     stack.reset()
     starts = _request_starts(impressions)
@@ -79,7 +80,7 @@ def _request_starts(impressions: pl.DataFrame) -> NDArray[np.int64]:
 
 
 def _lines(
-    impressions: pl.DataFrame, starts: NDArray[np.int64], ends: NDArray[np.int64], delay_ms: int
+    impressions: pl.DataFrame, starts: NDArray[np.int64], ends: NDArray[np.int64], delay_ms: int | None
 ) -> Iterator[Line]:
     """Score and event lines merged by time; an outcome known at the time of a request stands before it."""
     times = impressions["time_ms"].to_numpy()
@@ -88,7 +89,7 @@ def _lines(
     told = 0
     for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
         now_ms = int(times[start])
-        while times[told] + delay_ms <= now_ms and told < start:
+        while delay_ms is not None and told < start and times[told] + delay_ms <= now_ms:
             yield "event", records[told]
             told += 1
         first = records[start]

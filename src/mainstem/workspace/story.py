@@ -7,10 +7,11 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from mainstem.data.manifest import Manifest
 from mainstem.evaluate.intervals import Interval
-from mainstem.evaluate.results import SideBySide
+from mainstem.evaluate.results import Comparison, SideBySide
 from mainstem.parity.results import ShadowDiff
-from mainstem.workspace.compare import compare_scores, replay_all
+from mainstem.workspace.compare import SCORE, Regime, compare_running
 from mainstem.workspace.layout import LEGACY, Workspace
 from mainstem.workspace.log import open_log, split
 from mainstem.workspace.migrate import Migrated, migrate_made_world
@@ -56,7 +57,7 @@ class Story:
         self._split = split(workspace, self._log)
         self._background = ExitStack()
         self._told: list[dict[str, str]] = []
-        self._result: SideBySide | None = None
+        self._results: dict[Regime, SideBySide] = {}
         self._diffs: dict[str, ShadowDiff] = {}
         self._migrated: Migrated | None = None
 
@@ -77,11 +78,10 @@ class Story:
 
     def answer(self) -> Answer:
         """What all steps add up to; written as evidence ``demo``."""
-        assert self._result is not None
         last = self._log.impressions[-1]
         answer = Answer(
-            sentence=f"{_gain(self._result, self._log.manifest.name, self._log.manifest.made)} {_cost(self._result)} "
-            f"{self._migrated.sentence if self._migrated else ''}".strip(),
+            sentence=_sentence(self._results, self._log.manifest)
+            + (f" {self._migrated.sentence}" if self._migrated else ""),
             made=self._log.manifest.made,
             user=int(last["user_id"][0]),
             item=int(last["item_id"][0]),
@@ -116,11 +116,11 @@ class Story:
             serving(LEGACY, self._workspace.log, models, self._split.validation_day)
         )
         self._urls = {name: one.url for name, one in running.items()}
-        scores = replay_all(self._urls, self._workspace, self._log, self._split, progress)
-        self._result = compare_scores(self._workspace, self._log, self._split, scores, self._seed)
-        self._workspace.write_evidence("side_by_side", self._result)
-        held = sum(verdict.answer == "holds" for verdict in self._result.verdicts)
-        return f"{self._split.test.height:,} held-out impressions · {held} of {len(self._result.verdicts)} claims hold"
+        self._results = compare_running(self._workspace, self._log, self._split, self._urls, self._seed, progress)
+        claims = [verdict.answer for one in self._results.values() for verdict in one.verdicts]
+        return (
+            f"{self._split.test.height:,} held-out impressions · {claims.count('holds')} of {len(claims)} claims hold"
+        )
 
     def _shadow(self, progress: Callable[..., None]) -> str:
         stack = open_stack(self._workspace, self._log)
@@ -133,18 +133,29 @@ class Story:
         return self._migrated.summary()
 
 
-def _gain(result: SideBySide, log: str, made: bool) -> str:
-    rows = [
-        one for one in result.comparisons if one.family == "primary" and one.metric == "primary" and one.score == "head"
-    ]
-    said = [f"{_signed(one.difference)} against {_name(one.against, one.chosen_on)}" for one in rows if one.difference]
-    better = all(one.difference and one.difference.low > 0 for one in rows)
-    what = "orders long views better" if better else "is not proven to order long views better"
-    kind = "made" if made else "real"
-    days = f"{min(result.split.test_days)}–{max(result.split.test_days)}"
-    return (
-        f"on {kind} days {days} of {log}, the unified stack {what}: {'; '.join(said)} (mean of GAUC and nDCG@5, 95 %)."
+def _sentence(results: dict[Regime, SideBySide], manifest: Manifest) -> str:
+    """What the unified stack gains and costs on the held-out days, with intervals, in both regimes."""
+    frozen = results["frozen"]
+    days = f"{min(frozen.split.test_days)}–{max(frozen.split.test_days)}"
+    gains = {regime: _gains(one, SCORE[regime]) for regime, one in results.items()}
+    better = all(one.difference and one.difference.low > 0 for one in gains["frozen"])
+    what = "orders long views better than what it replaces" if better else "is not proven to order long views better"
+    told = (
+        f"{regime} state {', '.join(f'{_signed(one.difference)} against {one.against}' for one in ones)}"
+        for regime, ones in gains.items()
     )
+    kind = "made" if manifest.made else "real"
+    return (
+        f"on {kind} days {days} of {manifest.name} the unified stack {what}: {'; '.join(told)} (mean of GAUC and nDCG@5, 95 %). "
+        f"{_cost(results['continuous'])}"
+    )
+
+
+def _gains(result: SideBySide, score: str) -> list[Comparison]:
+    """The primary differences: against the better legacy stack (chosen on validation) and against the rank-average."""
+    return [
+        one for one in result.comparisons if one.family == "primary" and one.metric == "primary" and one.score == score
+    ]
 
 
 def _cost(result: SideBySide) -> str:
@@ -154,10 +165,6 @@ def _cost(result: SideBySide) -> str:
         return f"None of {len(heads)} heads of surfaces with enough rows is worse by more than .005 AUC."
     named = ", ".join(f"{one.head} on {one.surface} {_signed(one.difference)}" for one in worse)
     return f"{len(worse)} of {len(heads)} heads of surfaces are worse by more than .005 AUC: {named}."
-
-
-def _name(arm: str, chosen_on: str) -> str:
-    return f"{arm} (the better legacy stack on validation)" if chosen_on == "validation" else f"the {arm} of both"
 
 
 def _signed(interval: Interval | None) -> str:
