@@ -1,4 +1,4 @@
-"""``python -m benchmarks [--quick]``: prints the tables and writes ``benchmarks/results/latest.json``."""
+"""``python -m benchmarks [--quick]``: prints the tables and writes ``.bench/latest.json``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import msgspec  # noqa: E402
 
 from benchmarks import bench_request, bench_training  # noqa: E402
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).resolve().parents[1] / ".bench"
 LIBRARIES = ("numpy", "polars", "msgspec", "starlette", "uvicorn", "torch", "fastapi", "pydantic", "hnswlib")
 
 
@@ -49,9 +49,8 @@ def main() -> None:
     parser.add_argument("--only", choices=("request", "training"), help="one of the two")
     asked = parser.parse_args()
     found: dict[str, Any] = {"machine": machine()}
-    print(
-        f"{found['machine']['cpu']}, {found['machine']['cores']} cores, load {found['machine']['load_1m']:.1f}, {found['machine']['date']}\n"
-    )
+    ran_on = found["machine"]
+    print(f"{ran_on['cpu']}, {ran_on['cores']} cores, load {ran_on['load_1m']:.1f}, {ran_on['date']}\n")
     for name, part in (("request", bench_request), ("training", bench_training)):
         if asked.only in (None, name):
             found[name] = part.run(quick=asked.quick)

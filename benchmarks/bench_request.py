@@ -26,6 +26,7 @@ SHARES = (0.25, 0.5, 0.75)
 SECONDS = 4.0
 TARGET_CPU_MS = 4.0
 TARGET_RATIO = 3.0
+_WIDTHS = (7, 11, 12, 9, 9, 9, 16)
 
 
 def bodies(count: int = 500) -> list[bytes]:
@@ -116,14 +117,15 @@ def _cpu(found: dict[str, Any], ranked: str) -> float:
 def lines(found: dict[str, Any]) -> Iterator[str]:
     """The result as a person reads it."""
     what, bound = found["what"], found["bounds"]["after"]
-    yield f"one request: retrieve 1,000 of {what['items']:,} ({what['dimensions']}-d), rank 500 or 1,000 with {what['parameters']:,} "
-    yield f"parameters and {what['heads']} heads, value, control, {SLATE} back, impression logged"
+    yield f"one request: retrieve 1,000 of {what['items']:,} ({what['dimensions']}-d), rank 500 or 1,000 with"
+    yield f"{what['parameters']:,} parameters and {what['heads']} heads, value, control, {SLATE} back, impression logged"
     yield (
         f"bounds now: product {bound['product_gflop_per_s']:.0f} GFLOP/s, scan of all vectors {bound['scan_ms']:.2f} ms "
         f"({bound['scan_gb_per_s']:.0f} GB/s), copy {bound['copy_gb_per_s']:.0f} GB/s; one core"
     )
     yield ""
-    yield f"{'stack':<9}{'ranked':>7}{'offered/s':>11}{'answered/s':>12}{'refused':>9}{'p50 ms':>9}{'p99 ms':>9}{'CPU ms/request':>16}"
+    titles = ("ranked", "offered/s", "answered/s", "refused", "p50 ms", "p99 ms", "CPU ms/request")
+    yield f"{'stack':<9}" + "".join(f"{title:>{width}}" for title, width in zip(titles, _WIDTHS, strict=True))
     for name in ("unified", "plain"):
         for ranked in ("500", "1000"):
             for row in found[name][ranked]:
@@ -149,8 +151,8 @@ def _stage_lines(ranked: str, stages: dict[str, Any]) -> Iterator[str]:
         bound = stages["bounds_ms"].get(stage)
         beside = f"   bound {bound:.3f}, {spent / bound:.1f} times it" if bound else ""
         yield f"  {stage:<22}{spent:>8.3f}{spent / total:>7.0%}{beside}"
-    bound = stages["bounds_ms"]["log"]
-    yield f"  {'log one impression':<22}{stages['log_ms']:>8.3f}         {stages['impression_bytes']:.0f} bytes; memcpy bound {bound:.5f}"
+    size, bound = stages["impression_bytes"], stages["bounds_ms"]["log"]
+    yield f"  {'log one impression':<22}{stages['log_ms']:>8.3f}         {size:.0f} bytes; memcpy bound {bound:.5f}"
     yield ""
 
 

@@ -1,4 +1,4 @@
-"""How long training the unified model takes, and how much memory, in a process of its own; beside the time its products alone need."""
+"""How long training takes and how much memory, in a process of its own; beside the time its products alone need."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""An open-loop client: requests leave when they are due, whether earlier ones are answered or not, and late is counted from when due."""
+"""An open-loop client: requests leave when they are due, answered or not, and lateness is counted from when they were due."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,14 +27,9 @@ class Measured:
 
 
 def cpu_ns(pid: int) -> int:
-    """CPU time a process has used, in nanoseconds."""
-    total = 0
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        try:
-            total += int((task / "schedstat").read_text().split()[0])
-        except (OSError, IndexError):
-            continue  # the thread ended meanwhile
-    return total
+    """CPU time a process has used, threads that ended included, in nanoseconds; the kernel counts in hundredths of a second."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) * (1_000_000_000 // os.sysconf("SC_CLK_TCK"))
 
 
 def rss_bytes(pid: int) -> int:

@@ -1,6 +1,7 @@
-"""The plain stack, built as it usually is: FastAPI with a response model, HNSW, eager PyTorch, Python rules, a line of JSON a request.
+"""The plain stack, built as it usually is: FastAPI with a response model, HNSW, eager PyTorch, Python rules, JSON log lines.
 
-It does the same work on the same items: retrieve 1,000 of 100,000, rank 500 with a network of the same size, value, rules, 50 back, logged.
+It does the same work on as many items: retrieve 1,000 of 100,000, rank 500 with a network of the same size, value, rules,
+50 items back, logged. Its features lie ready in memory, which the unified stack computes for each request.
 """
 
 from __future__ import annotations

@@ -65,14 +65,13 @@ def _measured(stack: Stack, surface: str) -> Stages:
         for stage, spent in slate.trace.timings_ms.items():
             stages[stage].append(spent)
     by_stage = {stage: float(np.median(spent)) for stage, spent in stages.items()}
-    by_stage["rest"] = float(np.median(totals)) - sum(
-        ms for stage, ms in by_stage.items() if not stage.startswith("source:")
-    )
+    told = sum(ms for stage, ms in by_stage.items() if not stage.startswith("source:"))
+    by_stage["rest"] = float(np.median(totals)) - told
     return Stages(
-        surface,
-        float(np.median(totals)),
-        by_stage,
-        float(np.mean(candidates)),
-        float(np.mean(sizes)),
-        float(np.median(logs)),
+        surface=surface,
+        total_ms=float(np.median(totals)),
+        by_stage_ms=by_stage,
+        candidates=float(np.mean(candidates)),
+        impression_bytes=float(np.mean(sizes)),
+        log_ms=float(np.median(logs)),
     )
