@@ -116,7 +116,8 @@ def interleaved(pair: Pair, ranks: int, seed: int) -> list[Step]:
     steps: list[Step] = []
     for asked in range(ranks):
         here = records[asked * per_rank : (asked + 1) * per_rank] or records[-1:]
-        steps += [("event", record) for one in here for record in _told(one, draw)]
+        for one in here:
+            steps.extend(("event", record) for record in _told(one, draw))
         steps.append(("rank", _request(pair, here[-1], asked, draw)))
         if asked % 6 == 0:
             steps.append(("score", _request(pair, here[-1], ranks + asked, draw, scored=True)))
@@ -208,10 +209,10 @@ def _line(kind: Kind, what: Any, explained: int) -> Any:
 def _in_our_terms(answer: RankAnswer) -> RankAnswer:
     """The program calls items that were named in the request ``asked``, tells values before the factor (see ``_sums``), and lists
     an item twice that was asked for twice."""
-    kept_last = sorted(answer.candidates[::-1], key=lambda one: one.removed_by is None)
+    kept = {one.item_id: one for one in answer.candidates if one.removed_by is None}
     candidates = [
         msgspec.structs.replace(one, value=None, sources=[name for name in one.sources if name != "asked"])
-        for one in {one.item_id: one for one in kept_last}.values()
+        for one in ({one.item_id: one for one in reversed(answer.candidates)} | kept).values()
     ]
     return msgspec.structs.replace(answer, candidates=candidates)
 
