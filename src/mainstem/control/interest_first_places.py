@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mainstem.base.request import Floats, Ids, Rows
 from mainstem.base.seeds import uniforms
-from mainstem.features.interest_first_artefacts import Plan
+from mainstem.features.interest_first_plan import SlateDials
 
 Fired = tuple[str, int, str]
 
@@ -39,18 +39,16 @@ class Places:
 
     Args:
         contest: The candidates.
-        plan: Bonus, runs, debts and exploration.
+        dials: Bonus, runs, debts and exploration.
         floors: Places each of the viewer's first interests should get.
     """
 
-    def __init__(self, contest: Contest, plan: Plan, floors: Mapping[int, int]) -> None:
+    def __init__(self, contest: Contest, dials: SlateDials, floors: Mapping[int, int]) -> None:
         self.propensities: list[float] = []
         self.fired: list[Fired] = []
-        self._contest, self._plan, self._floors = contest, plan, floors
-        raised = 1.0 + plan.debt_weight * contest.debt
-        self._worth = np.where(
-            contest.explore_only, -np.inf, np.round(contest.value * (raised + plan.portfolio_bonus), 9)
-        )
+        self._contest, self._dials, self._floors = contest, dials, floors
+        raised = 1.0 + dials.debt_weight * contest.debt
+        self._worth = np.where(contest.explore_only, -np.inf, np.round(contest.value * (raised + dials.bonus), 9))
         self._worth_shown = np.round(contest.value * raised, 9)
         self._open_value = np.where(contest.explore_only, -np.inf, contest.value)
         self._strange = contest.strange.copy()
@@ -62,7 +60,7 @@ class Places:
         A place explores by its own draw; then the strange candidate with the lowest draw takes it.
         """
         slate: list[int] = []
-        explores = uniforms(seed, request_id, -1 - np.arange(count)) < self._plan.explore_share
+        explores = uniforms(seed, request_id, -1 - np.arange(count)) < self._dials.explore_share
         for place in range(count):
             greedy, fired = self._greedy(count - place)
             pool = np.flatnonzero(self._strange)
@@ -82,8 +80,8 @@ class Places:
         """The chance that this place, given those above it, shows this candidate."""
         if not strange:
             return 1.0
-        by_chance = self._plan.explore_share / strange if self._strange[pick] else 0.0
-        return round(by_chance + (1.0 - self._plan.explore_share) * (pick == greedy), 9)
+        by_chance = self._dials.explore_share / strange if self._strange[pick] else 0.0
+        return round(by_chance + (1.0 - self._dials.explore_share) * (pick == greedy), 9)
 
     def _take(self, pick: int) -> None:
         interest = int(self._contest.interest[pick])
@@ -99,7 +97,7 @@ class Places:
         if not len(self._worth) or self._worth.max() == -np.inf:
             return -1, []
         best = int(self._worth.argmax())
-        interest, longest = self._contest.interest, self._plan.max_run
+        interest, longest = self._contest.interest, self._dials.longest_run
         fired = [("portfolio", best, "raised")] if self._contest.value[best] < self._open_value.max() else []
         if len(self._shown) >= longest and set(self._shown[-longest:]) == {int(interest[best])}:
             best, fired = self._rather(interest != interest[best], best, "max_run")

@@ -15,9 +15,9 @@ from mainstem.features.interest_first_posts import INTEREST, Posts
 from mainstem.features.interest_first_reader import Viewer
 
 _OFF: Final[dict[str, dict[str, Any]]] = {
-    "portfolio": {"portfolio_bonus": 0.0, "debt_weight": 0.0},
-    "max_run": {"max_run": 1 << 30},
-    "interest_quota": {"quota_share": 0.0},
+    "portfolio": {"bonus": 0.0, "debt_weight": 0.0},
+    "max_run": {"longest_run": 1 << 30},
+    "interest_quota": {"floor_share": 0.0},
     "exploration": {"explore_share": 0.0},
 }
 """What switches each slate rule off."""
@@ -57,12 +57,13 @@ class InterestFirstControl:
 
     def select(self, request: Request, user: Viewer, pool: Pool, values: Floats) -> Selection:
         """Which candidates are shown, in what order, and why the others are not."""
+        dials = user.plan.slate
         for rule in self._off & _OFF.keys():
-            user = replace(user, plan=replace(user.plan, **_OFF[rule]))
+            dials = replace(dials, **_OFF[rule])
         removed_by = self._filtered(request, user, pool)
         alive, ids = self._in_order(request, pool, np.flatnonzero(removed_by == SCORED_TOO_LOW))
         contest = self._contest(request, user, pool, values, alive)
-        places = Places(contest, user.plan, user.plan.floors(user.shares, request.count))
+        places = Places(contest, dials, dials.floors(user.shares, request.count))
         filled = places.fill(request.count, self._seed, request.request_id, ids)
         slate = alive[filled]
         gone = np.flatnonzero(removed_by >= FIRST_RULE).tolist()

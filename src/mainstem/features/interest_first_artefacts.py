@@ -14,42 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mainstem.base.errors import ModelError
-from mainstem.base.request import Floats, Ids
-
-SOURCES = ("top_interests", "explicit_topics", "entity_to_entity", "exploration")
-_WHOLE = ("top_interests", "quota_interests", "max_run")
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The dials of one surface; the plan file says what each does."""
-
-    surface: str
-    sources: Mapping[str, int]
-    """Most candidates of each source."""
-    top_interests: int
-    interest_power: float
-    item_power: float
-    prior_strength: float
-    fatigue_interest: float
-    fatigue_entity: float
-    fatigue_half_life_h: float
-    cooldown_h: float
-    portfolio_bonus: float
-    quota_interests: int
-    quota_share: float
-    debt_weight: float
-    debt_decay: float
-    max_run: int
-    explore_share: float
-
-    def floors(self, shares: Floats, count: int) -> dict[int, int]:
-        """How many of ``count`` places each of the viewer's first interests, those of the largest shares, should get."""
-        places = int(count * self.quota_share)
-        if not places:
-            return {}
-        first = np.argsort(-np.round(shares[:-1], 9), kind="stable")[: self.quota_interests]
-        return dict.fromkeys(first.tolist(), places)
+from mainstem.base.request import Ids
+from mainstem.features.interest_first_plan import Plan, read_plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +64,7 @@ def read_artefacts(folder: Path) -> Artefacts:
             code="model-010",
             hint="mainstem train trains the legacy programs too",
         ) from error
-    plans = {name: _plan(name, _inherited(name, tables), folder) for name in sorted(tables) if name != "base"}
+    plans = {name: _plan(name, tables, folder) for name in sorted(tables) if name != "base"}
     return Artefacts(MappingProxyType(arrays), MappingProxyType(plans), until, seed)
 
 
@@ -110,25 +76,9 @@ def rows_in(known: Ids, wanted: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
     return np.where(known[at] == wanted, at, -1)
 
 
-def _inherited(name: str, tables: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """The plan's own dials over those of its parents. The program refused circles when it trained."""
-    chain: list[dict[str, Any]] = []
-    parent: str | None = name
-    while parent is not None and len(chain) <= len(tables):
-        chain.append(tables.get(parent, {}))
-        parent = chain[-1].get("extends")
-    return {dial: value for table in reversed(chain) for dial, value in table.items()}
-
-
-def _plan(name: str, dials: dict[str, Any], folder: Path) -> Plan:
+def _plan(name: str, tables: Mapping[str, dict[str, Any]], folder: Path) -> Plan:
     try:
-        sources = {source: int(int(dials["fetch"]) * float(dials[f"share_{source}"])) for source in SOURCES}
-        read: dict[str, Any] = {
-            dial: int(dials[dial]) if dial in _WHOLE else float(dials[dial])
-            for dial in Plan.__slots__
-            if dial not in ("surface", "sources")
-        }
-        return Plan(surface=name, sources=sources, **read)
+        return read_plan(name, tables)
     except (KeyError, ValueError, TypeError) as error:
         raise ModelError(
             f"plan {name!r} in {folder / 'plans.toml'} has no usable {error}, expected every dial to be a number",

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mainstem.base.request import Floats, Ids, Rows
-from mainstem.features.interest_first_artefacts import Plan, rows_in
+from mainstem.features.interest_first_artefacts import rows_in
+from mainstem.features.interest_first_plan import Plan
 from mainstem.features.interest_first_posts import ENTITY, INTEREST, Posts
 
 _HOUR_MS: Final = 3_600_000
@@ -37,17 +38,17 @@ class Account:
         """How tired the user is of candidates with these interests and entities. Shapes: [n]."""
         at = rows_in(self.entity_slots, entity)
         entity_weight = np.append(self.entity_weights, 0.0)[at]
-        tired = plan.fatigue_interest * self.interest[interest] + plan.fatigue_entity * entity_weight
+        tired = plan.wear.interest * self.interest[interest] + plan.wear.entity * entity_weight
         return tired * self.fade(now_ms, plan)
 
     def waiting(self, rows: Rows, now_ms: int, plan: Plan) -> NDArray[np.bool_]:
         """Which candidates were shown so lately that they must wait."""
-        lately = self.shown_rows[self.shown_ms > now_ms - plan.cooldown_h * _HOUR_MS]
+        lately = self.shown_rows[self.shown_ms > now_ms - plan.wear.cooldown_h * _HOUR_MS]
         return np.isin(rows, lately)
 
     def fade(self, now_ms: int, plan: Plan) -> float:
         """What is left by now of a weight."""
-        return 0.5 ** (max(now_ms - self.at_ms, 0) / (plan.fatigue_half_life_h * _HOUR_MS))
+        return 0.5 ** (max(now_ms - self.at_ms, 0) / (plan.wear.half_life_h * _HOUR_MS))
 
 
 class Ledger:
@@ -74,10 +75,10 @@ class Ledger:
         faded = before.entity_weights * fade
         stays = faded > _FORGOTTEN
         entities, weights = _summed(before.entity_slots[stays], faded[stays], slots[:, ENTITY])
-        shown_rows, shown_ms = _noted(before, rows, now_ms, now_ms - plan.cooldown_h * _HOUR_MS)
+        shown_rows, shown_ms = _noted(before, rows, now_ms, now_ms - plan.wear.cooldown_h * _HOUR_MS)
         self._accounts[user_id] = Account(
             interest=before.interest * fade + shown,
-            debt=np.round(before.debt * plan.debt_decay + missed, 9),
+            debt=np.round(before.debt * plan.slate.debt_decay + missed, 9),
             entity_slots=entities,
             entity_weights=weights,
             shown_rows=shown_rows,

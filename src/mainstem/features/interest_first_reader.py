@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from mainstem.base.heads import SURFACES
 from mainstem.base.request import Floats, Request, Rows
 from mainstem.features.feedback import FeedbackBatch
-from mainstem.features.interest_first_artefacts import Artefacts, Plan
+from mainstem.features.interest_first_artefacts import Artefacts
 from mainstem.features.interest_first_crowd import Crowd
 from mainstem.features.interest_first_ledger import Account, Ledger
 from mainstem.features.interest_first_own import RUNS, WINDOWS_DAYS, OwnCounts, recent_depth
 from mainstem.features.interest_first_past import DAY_MS, Past, Pasts
+from mainstem.features.interest_first_plan import Plan
 from mainstem.features.interest_first_posts import INTEREST, KINDS, Keys, Posts
 from mainstem.features.interest_first_touch import touches_of
 
@@ -116,7 +117,7 @@ class InterestFirstReader:
     def served(self, request: Request, rows: Rows) -> None:
         """Books what was shown, and what the viewer's first interests are owed now."""
         viewer = self.user(request)
-        floors = viewer.plan.floors(viewer.shares, request.count)
+        floors = viewer.plan.slate.floors(viewer.shares, request.count)
         self._ledger.book(request.user_id, rows, floors, request.now_ms, viewer.plan)
 
     def _shares(self, past: Past | None, cohort: int, request: Request, plan: Plan) -> Floats:

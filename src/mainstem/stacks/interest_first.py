@@ -13,7 +13,8 @@ from mainstem.control.interest_first_rules import InterestFirstControl
 from mainstem.data.log import Log
 from mainstem.features.catalog import Catalog
 from mainstem.features.feedback import FeedbackBatch
-from mainstem.features.interest_first_artefacts import SOURCES, Artefacts, read_artefacts
+from mainstem.features.interest_first_artefacts import Artefacts, read_artefacts
+from mainstem.features.interest_first_plan import SOURCES
 from mainstem.features.interest_first_posts import Posts, entity_neighbours, posts_of
 from mainstem.features.interest_first_reader import InterestFirstReader
 from mainstem.ranking.interest_first_network import InterestTimesItem

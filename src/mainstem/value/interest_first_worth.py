@@ -29,4 +29,5 @@ class TiredProduct:
         self, request: Request, user: Viewer, rows: Rows, predictions: Floats
     ) -> tuple[Floats, Floats, Floats]:
         tired = user.account.fatigue(self._interest[rows], self._entity[rows], request.now_ms, user.plan)
-        return predictions[:, 0] ** user.plan.interest_power, predictions[:, 1] ** user.plan.item_power, np.exp(-tired)
+        a, b = user.plan.powers
+        return predictions[:, 0] ** a, predictions[:, 1] ** b, np.exp(-tired)
