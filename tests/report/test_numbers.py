@@ -52,3 +52,4 @@ def test_other_kinds() -> None:
     assert numbers.days((20220430, 20220429)) == "2022-04-29 to 2022-04-30"
     assert numbers.listed(["a", "b", "c"]) == "a, b and c"
     assert numbers.listed(["a"]) == "a"
+    assert numbers.moment(1_650_812_741_436) == "2022-04-24 15:05:41 UTC"

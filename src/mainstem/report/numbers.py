@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 NONE: Final = "–"
@@ -92,6 +93,11 @@ def duration_s(seconds: float | None) -> str:
 def milliseconds(value_ms: float | None) -> str:
     """A time that was measured in milliseconds."""
     return NONE if value_ms is None else duration_s(value_ms / 1e3)
+
+
+def moment(time_ms: int) -> str:
+    """A time in milliseconds since 1970 UTC, as date and time of day."""
+    return f"{datetime.fromtimestamp(time_ms / 1e3, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def day(number: int) -> str:

@@ -19,7 +19,7 @@ class Standing:
     Args:
         rank: 1 is the top of the slate; None when it is not on it.
         outcome: Plain words: shown, the rule that removed it, scored too low, not ranked, or not retrieved.
-        value: What the stack orders by; None when it did not score the item.
+        value: The score on the slate, or else the candidate's value; None when it did not score the item.
     """
 
     stack: str
@@ -39,6 +39,8 @@ def standing(slate: Slate, item_id: int) -> Standing:
         return Standing(slate.stack, rank, "shown" if rank else "not retrieved")
     at = int(np.flatnonzero(trace.item_ids == item_id)[0])
     value = float(trace.values[at]) if at < len(trace.values) else math.nan
+    if rank is not None:
+        value = float(slate.scores[rank - 1])
     return Standing(
         stack=slate.stack,
         rank=rank,

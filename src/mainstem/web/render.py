@@ -44,6 +44,7 @@ def environment() -> Environment:
         "share": numbers.share,
         "value": numbers.value,
         "seconds": numbers.duration_s,
+        "moment": numbers.moment,
         "words": words,
     }
     made.globals |= {"shapes": SHAPES, "navigation": NAVIGATION, "mark": _mark}

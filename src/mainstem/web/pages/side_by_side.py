@@ -49,7 +49,7 @@ def summary(found: Found) -> Summary:
     if holds == len(answers):
         heading = f"All {holds} declared claims hold on held-out days"
     else:
-        parts = [f"{holds} of {len(answers)} declared claims hold on held-out days"]
+        parts = [f"{holds} of {len(answers)} declared claims {'holds' if holds == 1 else 'hold'} on held-out days"]
         parts += [f"{fails} {'does' if fails == 1 else 'do'} not"] if fails else []
         open_ = len(answers) - holds - fails
         parts += [f"{open_} {'is' if open_ == 1 else 'are'} undecided"] if open_ else []
