@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,7 +89,7 @@ def load_model(folder: Path) -> Model:
         card = json.loads((folder / "model.json").read_text())
         with np.load(folder / "model.npz", allow_pickle=False) as held:
             arrays = {name: held[name] for name in held.files}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise ModelError(
             f"no readable model in {folder.name!r} ({type(error).__name__}); expected model.json and model.npz",
             code="model-002",

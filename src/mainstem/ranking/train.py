@@ -28,7 +28,7 @@ HEAD_WEIGHT = (1.0, 0.5, 0.2, 0.2, 0.2, 0.2, 1.5)
 LIMITS = (
     "probabilities are those of items the logging policy chose to show",
     "the memory of users moves with feedback, the weights do not",
-    "the order across a user's moments (order_log) also reads how this user fared so far; inside a request it changes nothing",
+    "the order across a user's moments also reads how this user fared so far; inside a request that changes nothing",
 )
 
 
@@ -174,7 +174,7 @@ def _learn(net: Trunk, table: Table, lesson: Lesson, settings: TrainSettings, pr
     total = steps * settings.epochs + 1
     optimiser = torch.optim.AdamW(net.parameters(), lr=settings.rate, weight_decay=settings.decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.rate, total_steps=total, pct_start=0.15)
-    average = torch.optim.swa_utils.AveragedModel(net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.98))
+    average = torch.optim.swa_utils.AveragedModel(net, avg_fn=_averaged)
     kept, losses = net.state_dict(), []
     for epoch in range(settings.epochs):
         _epoch(net, average, table, rows, settings.batch, optimiser, schedule)
@@ -187,6 +187,12 @@ def _learn(net: Trunk, table: Table, lesson: Lesson, settings: TrainSettings, pr
     net.load_state_dict(kept)
     net.eval()
     return losses
+
+
+def _averaged(held: Tensor, fresh: Tensor, updates: Tensor | int) -> Tensor:
+    """A running mean of weights that forgets its beginning, so that short runs are averaged too."""
+    share = max(0.02, 1.0 - (1.0 + float(updates)) / (10.0 + float(updates)))
+    return held + share * (fresh - held)
 
 
 def _epoch(

@@ -1,0 +1,75 @@
+"""Calibration: probabilities come true, orders stay, thin cells lean on the head."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mainstem.base.heads import HEADS
+from mainstem.ranking.calibrate import Calibrators, fit_calibrators
+
+
+def _made(n: int, tilt: float, shift: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    draw = np.random.default_rng(seed)
+    odds = draw.normal(-1.0, 1.2, (n, len(HEADS)))
+    outcomes = (draw.random((n, len(HEADS))) < 1.0 / (1.0 + np.exp(-(tilt * odds + shift)))).astype(np.int8)
+    predictions = np.concatenate([1.0 / (1.0 + np.exp(-odds)), np.full((n, 1), 7.0)], axis=1)
+    return predictions.astype(np.float32), outcomes
+
+
+def test_what_is_predicted_comes_true_on_each_surface() -> None:
+    one, y_one = _made(6000, 0.6, 0.8)
+    two, y_two = _made(6000, 1.3, -0.5, seed=1)
+    predictions, outcomes = np.concatenate([one, two]), np.concatenate([y_one, y_two])
+    surface = np.repeat(np.array([0, 1], np.int8), 6000)
+    fitted = Calibrators.from_dict(fit_calibrators(predictions, outcomes, surface))
+    fresh, y = _made(6000, 0.6, 0.8, seed=2)
+    got = fitted.apply(fresh, 0)
+    assert abs(fresh[:, 0].mean() / y[:, 0].mean() - 1.0) > 0.2
+    np.testing.assert_allclose(got[:, :7].mean(axis=0) / y.mean(axis=0), 1.0, atol=0.06)
+    np.testing.assert_array_equal(got[:, 7], fresh[:, 7])
+    mixed = fitted.apply_many(fresh, np.zeros(len(fresh), np.int8))
+    np.testing.assert_array_equal(got, mixed)
+
+
+def test_orders_stay() -> None:
+    predictions, outcomes = _made(3000, 0.7, 0.3)
+    fitted = Calibrators.from_dict(fit_calibrators(predictions, outcomes, np.zeros(3000, np.int8)))
+    for surface in (-1, 0, 5):
+        got = fitted.apply(predictions, surface)
+        for head in range(len(HEADS)):
+            ordered = got[np.argsort(predictions[:, head]), head]
+            assert (np.diff(ordered) >= -1e-7).all()
+            assert len(np.unique(ordered)) > 2500
+
+
+def test_a_thin_surface_leans_on_the_head() -> None:
+    predictions, outcomes = _made(8000, 1.0, 1.0)
+    surface = np.zeros(8000, np.int8)
+    surface[:30] = 1
+    outcomes[:30] = 0
+    outcomes[:12] = 1
+    tables = Calibrators.from_dict(fit_calibrators(predictions, outcomes, surface)).tables
+    middle = tables.shape[2] // 2
+    assert abs(tables[1, 0, middle] - tables[2, 0, middle]) < 0.5
+
+
+def test_too_few_positives_leave_the_head_as_it_is() -> None:
+    predictions, outcomes = _made(500, 1.0, 0.0)
+    outcomes[:, 2] = 0
+    outcomes[:, 3] = -1
+    fitted = Calibrators.from_dict(fit_calibrators(predictions, outcomes, np.zeros(500, np.int8)))
+    np.testing.assert_allclose(fitted.apply(predictions, 0)[:, 2:4], predictions[:, 2:4], atol=1e-4)
+    assert fitted.chosen[-1][2] == "identity"
+
+
+@pytest.mark.parametrize("p", [0.0, 1.0, 1e-12])
+def test_extreme_probabilities_stay_finite(p: float) -> None:
+    nothing = Calibrators.from_dict({})
+    got = nothing.apply(np.full((2, 8), p, np.float32), 0)
+    assert np.isfinite(got).all()
+
+
+def test_no_rows_is_no_calibration() -> None:
+    empty = fit_calibrators(np.empty((0, 8), np.float32), np.empty((0, 7), np.int8), np.empty(0, np.int8))
+    assert Calibrators.from_dict(empty).tables.shape[0] == 1
