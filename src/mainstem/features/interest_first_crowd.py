@@ -26,18 +26,18 @@ class Crowd:
     """
 
     def __init__(self, keys: int) -> None:
-        self._sums = np.zeros((keys, 3))
-        self._as_of_ms = np.zeros(keys, np.int64)
+        self.sums = np.zeros((keys, 3))
+        self.as_of_ms = np.zeros(keys, np.int64)
 
     def start(self, touches: Touches, keys: Keys) -> None:
         """Takes in a log in one go: then every key, seen or not, is right as of the log's last event."""
         if not len(touches.time_ms):
             return
-        self._as_of_ms[:] = touches.time_ms.max()
-        weight = np.exp2((touches.time_ms - self._as_of_ms[0]) / HALF_LIFE_MS)
+        self.as_of_ms[:] = touches.time_ms.max()
+        weight = np.exp2((touches.time_ms - self.as_of_ms[0]) / HALF_LIFE_MS)
         flat, kinds = keys.ravel(), keys.shape[1]
         for column, what in enumerate((weight, weight * touches.depth, weight * touches.long_view)):
-            self._sums[:, column] = np.bincount(flat, np.repeat(what, kinds), len(self._sums))
+            self.sums[:, column] = np.bincount(flat, np.repeat(what, kinds), len(self.sums))
 
     def add(self, touches: Touches, keys: Keys, listed: np.ndarray) -> None:
         """Takes in what happened since. Of unlisted posts only the place is learned from: together they are nothing."""
@@ -57,16 +57,16 @@ class Crowd:
         return np.concatenate([np.log(chance / (1.0 - chance)), np.log1p(served)], axis=-1)
 
     def _faded(self, keys: Keys, now_ms: int) -> Floats:
-        age_ms = np.maximum(now_ms - self._as_of_ms[keys], 0)
-        return self._sums[keys] * np.exp2(-age_ms / HALF_LIFE_MS)[..., None]
+        age_ms = np.maximum(now_ms - self.as_of_ms[keys], 0)
+        return self.sums[keys] * np.exp2(-age_ms / HALF_LIFE_MS)[..., None]
 
     def _add(self, touches: Touches, keys: Keys) -> None:
         flat, width = keys.ravel(), keys.shape[1]
-        before_ms = self._as_of_ms[flat]
-        np.maximum.at(self._as_of_ms, flat, np.repeat(touches.time_ms, width))
+        before_ms = self.as_of_ms[flat]
+        np.maximum.at(self.as_of_ms, flat, np.repeat(touches.time_ms, width))
         moved, at = np.unique(flat, return_index=True)
-        self._sums[moved] *= np.exp2((before_ms[at] - self._as_of_ms[moved]) / HALF_LIFE_MS)[:, None]
-        weight = np.exp2((np.repeat(touches.time_ms, width) - self._as_of_ms[flat]) / HALF_LIFE_MS)
+        self.sums[moved] *= np.exp2((before_ms[at] - self.as_of_ms[moved]) / HALF_LIFE_MS)[:, None]
+        weight = np.exp2((np.repeat(touches.time_ms, width) - self.as_of_ms[flat]) / HALF_LIFE_MS)
         ones = np.ones(len(touches.time_ms))
         for column, what in enumerate((ones, touches.depth, touches.long_view)):
-            np.add.at(self._sums[:, column], flat, weight * np.repeat(what, width))
+            np.add.at(self.sums[:, column], flat, weight * np.repeat(what, width))

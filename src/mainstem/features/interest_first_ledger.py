@@ -58,11 +58,11 @@ class Ledger:
         self._posts = posts
         nothing, none = np.empty(0, np.int64), np.zeros(int(posts.sizes[INTEREST]))
         self._empty = Account(none, none, nothing, np.empty(0), nothing, nothing, 0)
-        self._accounts: dict[int, Account] = {}
+        self.accounts: dict[int, Account] = {}
 
     def of(self, user_id: int) -> Account:
         """The user's account; an empty one for somebody who was served nothing yet."""
-        return self._accounts.get(user_id, self._empty)
+        return self.accounts.get(user_id, self._empty)
 
     def book(self, user_id: int, rows: Rows, floors: Mapping[int, int], now_ms: int, plan: Plan) -> None:
         """Writes a slate down. An interest that missed its floor is owed the missing places."""
@@ -76,7 +76,7 @@ class Ledger:
         stays = faded > _FORGOTTEN
         entities, weights = _summed(before.entity_slots[stays], faded[stays], slots[:, ENTITY])
         shown_rows, shown_ms = _noted(before, rows, now_ms, now_ms - plan.wear.cooldown_h * _HOUR_MS)
-        self._accounts[user_id] = Account(
+        self.accounts[user_id] = Account(
             interest=before.interest * fade + shown,
             debt=np.round(before.debt * plan.slate.debt_decay + missed, 9),
             entity_slots=entities,

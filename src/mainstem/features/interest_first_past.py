@@ -59,16 +59,16 @@ class Pasts:
         order = np.argsort(touches.user_id, kind="stable")
         self._posts = posts
         self._log, self._log_keys = touches.take(order), keys[order]
-        self._held: dict[int, Past] = {}
+        self.held: dict[int, Past] = {}
 
     def of(self, user_id: int) -> Past | None:
         """The user's past; None for somebody who was never shown anything."""
-        if user_id not in self._held:
+        if user_id not in self.held:
             start, end = (int(np.searchsorted(self._log.user_id, user_id, side)) for side in ("left", "right"))
             if start == end:
                 return None
-            self._held[user_id] = self._from_log(user_id, slice(start, end))
-        return self._held[user_id]
+            self.held[user_id] = self._from_log(user_id, slice(start, end))
+        return self.held[user_id]
 
     def add(self, touches: Touches, keys: Keys) -> None:
         """Takes in what happened since, each user's oldest first."""
@@ -76,7 +76,7 @@ class Pasts:
         users, starts = np.unique(touches.user_id[order], return_index=True)
         for user_id, rows in zip(users.tolist(), np.split(order, starts[1:]), strict=True):
             past = self.of(user_id) or self._nobody(user_id)
-            self._held[user_id] = self._later(past, touches.take(rows), keys[rows])
+            self.held[user_id] = self._later(past, touches.take(rows), keys[rows])
 
     def _later(self, past: Past, touches: Touches, keys: Keys) -> Past:
         together = len(past.keys) + len(keys)

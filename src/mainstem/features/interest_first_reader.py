@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -18,6 +19,7 @@ from mainstem.features.interest_first_own import RUNS, WINDOWS_DAYS, OwnCounts, 
 from mainstem.features.interest_first_past import DAY_MS, Past, Pasts
 from mainstem.features.interest_first_plan import Plan
 from mainstem.features.interest_first_posts import INTEREST, KINDS, Keys, Posts
+from mainstem.features.interest_first_snapshot import packed, read_snapshot, unpacked, write_snapshot
 from mainstem.features.interest_first_touch import touches_of
 
 _POST: Final = ("age", "length", "is_ad", "interest_share")
@@ -119,6 +121,23 @@ class InterestFirstReader:
         viewer = self.user(request)
         floors = viewer.plan.slate.floors(viewer.shares, request.count)
         self._ledger.book(request.user_id, rows, floors, request.now_ms, viewer.plan)
+
+    def save(self, path: Path) -> None:
+        """Writes the memory for a restart."""
+        arrays = {"crowd/sums": self._crowd.sums, "crowd/as_of_ms": self._crowd.as_of_ms}
+        arrays |= packed("pasts", self._pasts.held) | packed("accounts", self._ledger.accounts)
+        write_snapshot(path, self._posts.catalog.items.ids, arrays)
+
+    def load(self, path: Path) -> None:
+        """Takes the memory from a file that ``save`` wrote.
+
+        Raises:
+            StoreError: It belongs to another catalog (``store-040``).
+        """
+        arrays = read_snapshot(path, self._posts.catalog.items.ids)
+        self._crowd.sums, self._crowd.as_of_ms = arrays["crowd/sums"], arrays["crowd/as_of_ms"]
+        self._pasts.held = unpacked("pasts", Past, arrays)
+        self._ledger.accounts = unpacked("accounts", Account, arrays)
 
     def _shares(self, past: Past | None, cohort: int, request: Request, plan: Plan) -> Floats:
         """The viewer's own histogram, or the cohort's mean one, smoothed by what the surface's users like."""
