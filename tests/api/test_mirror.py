@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 
+import httpx2
 import msgspec
 import numpy as np
 import pytest
@@ -27,8 +28,10 @@ def mirror_of(folder, *targets, share: float = 1.0) -> Mirror:
     return Mirror(targets, stage_diff, folder / "evidence" / "shadow.jsonl", share)
 
 
-def drained(mirror: Mirror) -> None:
-    """Waits until everything handed in so far is done."""
+def drained(mirror: Mirror, client: httpx2.Client | None = None) -> None:
+    """Waits until everything handed in so far is done; what follows an answer is, once the next request is answered."""
+    if client is not None:
+        client.get("/v1/health")
     done = threading.Event()
     mirror._put(done.set)
     assert done.wait(10)
@@ -38,7 +41,7 @@ def test_a_live_request_leaves_its_difference_with_stage_and_culprit(tmp_path, o
     mirror = mirror_of(tmp_path, StackTarget(other, ("feed", "groups")))
     with served(tiny(tmp_path), mirror=mirror) as client:
         rank(client, request_id=41)
-        drained(mirror)
+        drained(mirror, client)
         answer = client.get("/v1/shadow").json()
     assert (answer["targets"], answer["mirrored"], answer["failed"]) == (["unified"], 1, 0)
     (found,) = answer["latest"]
@@ -53,7 +56,7 @@ def test_the_other_stack_learns_what_the_live_one_learns(tmp_path):
     with served(whole, mirror=mirror) as client:
         client.post("/v1/events", json={"events": [event(item_id=102)]}, headers=AUTH)
         shown = ids(rank(client))
-        drained(mirror)
+        drained(mirror, client)
         (found,) = client.get("/v1/shadow").json()["latest"]
     assert shown[0] == 102
     assert found["slates"]["other"] == shown
@@ -73,7 +76,7 @@ def test_a_dead_target_is_counted_and_the_live_answer_stands(tmp_path):
     mirror = mirror_of(tmp_path, Dead())
     with served(tiny(tmp_path), mirror=mirror) as client:
         assert ids(rank(client))
-        drained(mirror)
+        drained(mirror, client)
         answer = client.get("/v1/shadow").json()
     assert answer["failed"] == 1
     assert "nobody there" in answer["latest"][0]["failed"]
