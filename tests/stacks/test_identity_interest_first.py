@@ -219,7 +219,7 @@ def test_a_memory_that_forgets_what_was_served_is_seen(made: Sides) -> None:
         def served(self, request: Request, rows: np.ndarray) -> None: ...
 
     engine.features.__class__ = Forgetful
-    assert replayed(made, engine, script(made, 60, seed=3))[0] != []
+    assert replayed(made, engine, script(made, 40, seed=3))[0] != []
 
 
 def test_nothing_but_a_slate_that_was_served_is_booked(made: Sides) -> None:
