@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -16,6 +17,7 @@ import numpy as np
 import polars as pl
 import pytest
 from builder_content_first import HOUR_MS, NOW_MS, ROOT, UNTIL, ask, event, write_tiny_log
+from content_first.server import listen
 from content_first.stack import ContentFirst, load_stack
 
 ENVIRONMENT = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(ROOT / "legacy")}
@@ -209,3 +211,11 @@ def test_it_binds_loopback_only_and_says_what_is_missing(folders: tuple[Path, Pa
     )
     assert run.returncode == 2
     assert wrong[1] in run.stderr
+
+
+def test_a_small_answer_does_not_wait_for_an_acknowledgement() -> None:
+    with listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()) as asking:
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            asking.sendall(b"x")
