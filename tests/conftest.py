@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+# Before numpy is imported: test processes share the cores, and matrix threads beside them fight over these.
+for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

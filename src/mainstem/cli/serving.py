@@ -7,18 +7,15 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from starlette.applications import Starlette
 
 from mainstem.api.app import create_app
+from mainstem.api.differences import stage_diff
 from mainstem.api.mirror import Mirror, RemoteTarget
 from mainstem.api.serve import serve
-from mainstem.base.request import Slate
 from mainstem.base.settings import Remote
-from mainstem.parity.shadow import diff_traces
-from mainstem.parity.trace import from_slate
 from mainstem.stacks.live import Live
 from mainstem.web.routes import routes
 from mainstem.workspace.layout import LEGACY, Workspace
@@ -73,12 +70,6 @@ def _mirror(live: Live, workspace: Workspace) -> Mirror | None:
     if not targets or settings.shadow_share == 0:
         return None
     return Mirror(targets, stage_diff, workspace.folder / "evidence" / "shadow.jsonl", settings.shadow_share)
-
-
-def stage_diff(live: Slate, other: Slate) -> dict[str, Any]:
-    """One live slate against another stack's, stage by stage."""
-    diff = diff_traces([(from_slate(other), from_slate(live))], left=other.stack, right=live.stack)
-    return msgspec.to_builtins(diff)
 
 
 def _say(text: str) -> None:

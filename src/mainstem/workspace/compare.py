@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final, Literal
@@ -65,12 +65,13 @@ def compare_running(
     urls: Mapping[str, str],
     seed: int | None = None,
     progress: Progress = silent,
+    regimes: Sequence[Regime] = tuple(SCORE),
 ) -> dict[Regime, SideBySide]:
     """The same with legacy programs that already run, their state at the validation day."""
     results: dict[Regime, SideBySide] = {}
-    for at, regime in enumerate(SCORE):
+    for at, regime in enumerate(regimes):
         legacy = replay_all(
-            urls, workspace, log, parts, regime, lambda share, what, at=at: progress((at + share) / len(SCORE), what)
+            urls, workspace, log, parts, regime, lambda share, what, at=at: progress((at + share) / len(regimes), what)
         )
         results[regime] = compare_scores(workspace, log, parts, legacy, regime, seed)
         workspace.write_evidence(f"side_by_side_{regime}", results[regime])

@@ -10,7 +10,7 @@ from typing import Final
 from mainstem.base.request import Ids, Request
 from mainstem.data.log import read_log
 from mainstem.data.world import World, WorldSettings, make_world, write_world_log
-from mainstem.launch import Migration, MigrationPlan, migrate
+from mainstem.launch import Migration, MigrationPlan, RampStep, migrate
 from mainstem.stacks.remote import RemoteStack
 from mainstem.stacks.run import run
 from mainstem.stacks.stage import Stack
@@ -25,10 +25,13 @@ Progress = Callable[..., None]
 OLD: Final = {"feed": "content-first", "groups": "content-first", "pages": "interest-first"}
 """Which legacy stack a surface moves away from: the one that has most of its traffic."""
 
-SMALL: Final = {"users": 3_000, "items": 4_000, "days": 6, "impressions": 50_000}
+SMALL: Final = {"users": 2_000, "items": 3_000, "days": 5, "impressions": 30_000}
 """The world beside a demo on a real log: large enough to train on, small enough to wait for."""
 
-REQUESTS_A_LOOK: Final = 60
+STEPS: Final = (RampStep(0.05, 4.0), RampStep(0.25, 2.0), RampStep(1.0))
+"""A world of some thousand users has too few in 1 % to decide anything, so the ramp begins at 5 %."""
+
+REQUESTS_A_LOOK: Final = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,23 +61,23 @@ def migrate_made_world(workspace: Workspace, seed: int, progress: Progress) -> M
     """
     own = read_log(workspace.log).manifest.made
     world = make_world(WorldSettings(seed=seed) if own else WorldSettings(**SMALL, seed=seed))
-    place = workspace if own else _train_in(world, workspace, seed, lambda share: progress(0.5 * share, "a made world"))
+    place = workspace if own else _train_in(world, workspace, seed, progress)
     with ExitStack() as stack:
         serve = _serve(place, stack)
-        plan = MigrationPlan(old="legacy", new="unified", requests_a_look=REQUESTS_A_LOOK, seed=seed)
+        plan = MigrationPlan(old="legacy", new="unified", steps=STEPS, requests_a_look=REQUESTS_A_LOOK, seed=seed)
         moved = migrate(world, serve, plan, lambda what, share: progress(0.5 + 0.5 * share, what))
     workspace.write_evidence("migration", asdict(moved))
     return Migrated(moved)
 
 
-def _train_in(world: World, workspace: Workspace, seed: int, progress: Callable[[float], None]) -> Workspace:
+def _train_in(world: World, workspace: Workspace, seed: int, progress: Progress) -> Workspace:
     """A workspace inside the workspace, with the world's log and all three stacks trained on it."""
     place = Workspace(workspace.folder / "world", workspace.settings)
     write_world_log(world, place.log)
     log = read_log(place.log)
     parts = split(Workspace(place.folder, workspace.settings), log)
     with legacy_in_training(place, parts.validation_day, seed) as training:
-        train_unified(place, log, parts, seed, lambda share, what="": progress(share))
+        train_unified(place, log, parts, seed, lambda share, what="": progress(0.5 * share, "training in a made world"))
         for done in training.values():
             done.result()
     return place

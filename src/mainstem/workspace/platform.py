@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import polars as pl
 
@@ -66,7 +68,7 @@ def open_live(workspace: Workspace, clock: Clock | None = None) -> Live:
         workspace.settings,
         clock or _clock(workspace, log),
         events,
-        Follower(events, stack, surfaces, workspace.live / "state"),
+        Follower(events, stack, surfaces, workspace.live / "state", _base(workspace, log)),
         _fallback(log, stack.catalog),
         ids=IdTable.read(workspace.log),
         remotes={
@@ -93,6 +95,12 @@ def explain_item(workspace: Workspace, user: str, item: str, surface: str) -> Wh
         ) from None
     finally:
         live.log.close()
+
+
+def _base(workspace: Workspace, log: Log) -> str:
+    """Names what the memories were before the first live record: another log or model makes their snapshots worthless."""
+    model = hashlib.sha256((workspace.unified_model / "model.npz").read_bytes()).hexdigest()
+    return f"{log.manifest.sha256[:12]}-{model[:12]}"
 
 
 def _clock(workspace: Workspace, log: Log) -> Clock:

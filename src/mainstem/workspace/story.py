@@ -27,6 +27,7 @@ Work = Callable[[Callable[..., None]], str]
 class Answer:
     """What the demo found: one sentence, and a viewer and an item to look at next."""
 
+    headline: str
     sentence: str
     made: bool
     user: int
@@ -80,6 +81,7 @@ class Story:
         """What all steps add up to; written as evidence ``demo``."""
         last = self._log.impressions[-1]
         answer = Answer(
+            headline=_headline(self._results["frozen"]),
             sentence=_sentence(self._results, self._log.manifest)
             + (f" {self._migrated.sentence}" if self._migrated else ""),
             made=self._log.manifest.made,
@@ -116,7 +118,9 @@ class Story:
             serving(LEGACY, self._workspace.log, models, self._split.validation_day)
         )
         self._urls = {name: one.url for name, one in running.items()}
-        self._results = compare_running(self._workspace, self._log, self._split, self._urls, self._seed, progress)
+        self._results = compare_running(
+            self._workspace, self._log, self._split, self._urls, self._seed, progress, ("frozen",)
+        )
         claims = [verdict.answer for one in self._results.values() for verdict in one.verdicts]
         return (
             f"{self._split.test.height:,} held-out impressions · {claims.count('holds')} of {len(claims)} claims hold"
@@ -133,6 +137,14 @@ class Story:
         return self._migrated.summary()
 
 
+def _headline(frozen: SideBySide) -> str:
+    """The answer in one short sentence."""
+    ones = _gains(frozen, SCORE["frozen"])
+    if all(one.difference and one.difference.low > 0 for one in ones):
+        return "The unified stack orders long views better than both stacks it replaces, alone or blended."
+    return "The unified stack is not proven to order long views better than the stacks it replaces."
+
+
 def _sentence(results: dict[Regime, SideBySide], manifest: Manifest) -> str:
     """What the unified stack gains and costs on the held-out days, with intervals, in both regimes."""
     frozen = results["frozen"]
@@ -147,7 +159,7 @@ def _sentence(results: dict[Regime, SideBySide], manifest: Manifest) -> str:
     kind = "made" if manifest.made else "real"
     return (
         f"on {kind} days {days} of {manifest.name} the unified stack {what}: {'; '.join(told)} (mean of GAUC and nDCG@5, 95 %). "
-        f"{_cost(results['continuous'])}"
+        f"{_cost(frozen)}"
     )
 
 
