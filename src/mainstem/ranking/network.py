@@ -20,7 +20,8 @@ _PART: Final = 32_768
 STATIC_DIM: Final = DURATION_BUCKETS + KIND_SLOTS + 1
 WEIGHTS: Final = (
     "user_in", "user_bias", "item_in", "cross_in", "static_in", "vector_in", "id_in", "category_in",
-    "expert_w", "expert_b", "gate_w", "gate_b", "head_w", "head_user_w", "head_b", "moment_in", "moment_bias", "moment_out",
+    "expert_w", "expert_b", "gate_w", "gate_b", "head_w", "head_user_w", "head_item_w", "head_b",
+    "moment_in", "moment_bias", "moment_out",
 )  # fmt: skip
 """Every weight, in the order they are used. The standardisation of the inputs is folded into the first layer."""
 
@@ -101,7 +102,10 @@ class Network:
         np.maximum(experts, 0.0, out=experts)
         gate = _softmax(user @ w["gate_w"] + w["gate_b"])
         mixed = np.repeat(gate, experts.shape[1] // EXPERTS)[:, None] * self._head_tiled
-        return np.asarray(experts @ mixed + (user @ w["head_user_w"] + w["head_b"]), np.float32)
+        logits = experts @ mixed
+        logits += item @ w["head_item_w"]
+        logits += user @ w["head_user_w"] + w["head_b"]
+        return np.asarray(logits, np.float32)
 
     def _scratch(self, n: int) -> tuple[Array, Array, Array]:
         """Working arrays of this thread, kept between requests: fresh ones would cost a page fault every 4 kB."""
@@ -130,7 +134,7 @@ class Network:
         experts = np.maximum(hidden @ w["expert_w"] + w["expert_b"], 0.0)
         gate = _softmax(user @ w["gate_w"] + w["gate_b"])
         mixed = (experts.reshape(len(user), EXPERTS, -1) * gate[:, :, None]).sum(axis=1)
-        return _outputs(mixed @ w["head_w"] + user @ w["head_user_w"] + w["head_b"])
+        return _outputs(mixed @ w["head_w"] + item @ w["head_item_w"] + user @ w["head_user_w"] + w["head_b"])
 
     def moment(self, user: Array) -> Array:
         """What is added to the log odds of a long view when moments of one user are ordered; the same for all candidates.

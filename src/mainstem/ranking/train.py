@@ -24,7 +24,9 @@ from mainstem.ranking.trunk import Trunk, TrunkShape, exported
 Progress = Callable[[float, str], None]
 Scales = dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]
 
-HEAD_WEIGHT = (1.0, 0.5, 0.2, 0.2, 0.2, 0.2, 1.5)
+HEAD_WEIGHT = (1.0, 0.5, 3.0, 3.0, 3.0, 3.0, 1.5)
+"""What each head counts in the loss; rare heads count more, because nearly all of their rows say nothing."""
+
 LIMITS = (
     "probabilities are those of items the logging policy chose to show",
     "the memory of users moves with feedback, the weights do not",
@@ -39,6 +41,8 @@ class TrainSettings:
     Attributes:
         untimed_weight: What a history row counts against an impression.
         least_events: An item has an embedding of its own from this many rows on.
+        threads: One is the fastest where other processes want the cores too, and gives the same bytes anywhere.
+        rates_trust: With what weight a head starts from its user's and item's own rates.
     """
 
     shape: TrunkShape = field(default_factory=TrunkShape)
@@ -50,7 +54,8 @@ class TrainSettings:
     decay: float = 2e-2
     untimed_weight: float = 0.4
     least_events: int = 20
-    threads: int = 2
+    rates_trust: float = 1.0
+    threads: int = 1
     seed: int = 0
 
 
@@ -82,6 +87,7 @@ def train(
     torch.use_deterministic_algorithms(True)
     table = _table(lesson, settings)
     net = Trunk(settings.shape, len(table.ids), len(table.categories), _prior_logits(lesson))
+    net.start_from_rates(table.scales, settings.rates_trust)
     losses = _learn(net, table, lesson, settings, progress)
     weights = exported(net, table.scales)
     logits = _logits(net, table)

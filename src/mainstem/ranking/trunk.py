@@ -9,10 +9,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mainstem.base.heads import PREDICTIONS
+from mainstem.base.heads import HEADS, PREDICTIONS
 from mainstem.features import define
 from mainstem.features.statics import VECTOR_DIM
 from mainstem.ranking.network import EXPERTS, STATIC_DIM
+
+LEANS_ON = {"follow": "like", "comment": "like", "forward": "like"}
+"""Rare heads that start from another head's rates too: who likes much also follows, comments and forwards more."""
+
+ID_DIM = 16
+"""Numbers an item's own embedding has before it is widened to the hidden layer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +27,8 @@ class TrunkShape:
 
     hidden: int = 192
     expert: int = 96
-    dropout: float = 0.15
-    id_dropout: float = 0.5
+    dropout: float = 0.3
+    id_dropout: float = 0.7
 
 
 class Trunk(nn.Module):
@@ -36,19 +42,31 @@ class Trunk(nn.Module):
         self.cross_in = nn.Linear(len(define.CROSS), hidden, bias=False)
         self.static_in = nn.Linear(STATIC_DIM, hidden, bias=False)
         self.vector_in = nn.Linear(VECTOR_DIM, hidden, bias=False)
-        self.id_in = nn.Embedding(n_ids + 1, hidden)
+        self.id_code = nn.Embedding(n_ids + 1, ID_DIM)
+        self.id_in = nn.Linear(ID_DIM, hidden, bias=False)
         self.category_in = nn.Embedding(n_categories + 1, hidden)
         self.experts = nn.Linear(hidden, EXPERTS * expert)
         self.gate = nn.Linear(len(define.USER), EXPERTS)
         self.head = nn.Linear(expert, len(PREDICTIONS))
         self.head_user = nn.Linear(len(define.USER), len(PREDICTIONS), bias=False)
+        self.head_item = nn.Linear(len(define.ITEM), len(PREDICTIONS), bias=False)
         self.dropout, self.id_dropout = nn.Dropout(settings.dropout), settings.id_dropout
         with torch.no_grad():
-            for table in (self.id_in, self.category_in):
+            for table in (self.id_code, self.category_in):
                 table.weight.zero_()
-            for layer in (self.gate, self.head_user):
+            for layer in (self.gate, self.head_user, self.head_item):
                 layer.weight.zero_()
             self.head.bias.copy_(bias)
+
+    @torch.no_grad()
+    def start_from_rates(self, scales: dict[str, tuple[NDArray, NDArray]], trust: float) -> None:
+        """Begins each head at the sum of its user's and its item's own rates, so that rare heads have little left to learn."""
+        for layer, group, features in ((self.head_user, "user", define.USER), (self.head_item, "item", define.ITEM)):
+            column = define.columns(features)
+            for head, name in enumerate(HEADS):
+                for source in {name, LEANS_ON.get(name, name)}:
+                    at = column[f"lift_{source}"]
+                    layer.weight[head, at] = trust * float(scales[group][1][at])
 
     def forward(
         self, user: Tensor, item: Tensor, cross: Tensor, static: Tensor, vector: Tensor, ids: Tensor, categories: Tensor
@@ -57,11 +75,11 @@ class Trunk(nn.Module):
         if self.training:
             ids = ids * (torch.rand(len(ids)) >= self.id_dropout)
         hidden = self.user_in(user) + self.item_in(item) + self.cross_in(cross) + self.static_in(static)
-        hidden = hidden + self.vector_in(vector) + self.id_in(ids) + self.category_in(categories)
+        hidden = hidden + self.vector_in(vector) + self.id_in(self.id_code(ids)) + self.category_in(categories)
         hidden = self.dropout(torch.relu(hidden))
         experts = torch.relu(self.experts(hidden)).view(len(user), EXPERTS, -1)
         mixed = (experts * torch.softmax(self.gate(user), dim=1)[:, :, None]).sum(dim=1)
-        return self.head(self.dropout(mixed)) + self.head_user(user)
+        return self.head(self.dropout(mixed)) + self.head_user(user) + self.head_item(item)
 
 
 def exported(net: Trunk, scales: dict[str, tuple[NDArray, NDArray]]) -> dict[str, NDArray[np.float32]]:
@@ -76,12 +94,15 @@ def exported(net: Trunk, scales: dict[str, tuple[NDArray, NDArray]]) -> dict[str
     out["user_bias"] = w["user_in.bias"] - shift
     for name in ("static_in", "vector_in"):
         out[name] = w[f"{name}.weight"].T
-    for name in ("id_in", "category_in"):
-        out[name] = w[f"{name}.weight"]
+    out["id_in"] = w["id_code.weight"] @ w["id_in.weight"].T
+    out["category_in"] = w["category_in.weight"]
     out["expert_w"], out["expert_b"] = w["experts.weight"].T, w["experts.bias"]
     out["gate_w"] = (w["gate.weight"] / std).T
     out["gate_b"] = w["gate.bias"] - w["gate.weight"] @ (mean / std)
     out["head_w"] = w["head.weight"].T
     out["head_user_w"] = (w["head_user.weight"] / std).T
     out["head_b"] = w["head.bias"] - w["head_user.weight"] @ (mean / std)
+    mean, std = scales["item"]
+    out["head_item_w"] = (w["head_item.weight"] / std).T
+    out["head_b"] = out["head_b"] - w["head_item.weight"] @ (mean / std)
     return {name: np.ascontiguousarray(value, np.float32) for name, value in out.items()}
