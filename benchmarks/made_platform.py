@@ -138,6 +138,7 @@ def made_model(random: np.random.Generator, catalog: Catalog, events: FeedbackBa
         "moment_in": (len(define.USER), 16),
         "moment_bias": (16,),
         "moment_out": (16,),
+        "head_item_w": (len(define.ITEM), len(PREDICTIONS)),
     }
     weights = {
         name: (random.standard_normal(shape, np.float32) / np.sqrt(shape[0])).astype(np.float32)

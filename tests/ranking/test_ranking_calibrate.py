@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mainstem.base.heads import HEADS
-from mainstem.ranking.calibrate import Calibrators, fit_calibrators
+from mainstem.ranking.calibrate import Calibrators, RequestCalibrators, fit_calibrators
 
 
 def _made(n: int, tilt: float, shift: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -73,3 +73,27 @@ def test_extreme_probabilities_stay_finite(p: float) -> None:
 def test_no_rows_is_no_calibration() -> None:
     empty = fit_calibrators(np.empty((0, 8), np.float32), np.empty((0, 7), np.int8), np.empty(0, np.int8))
     assert Calibrators.from_dict(empty).tables.shape[0] == 1
+
+
+def test_requests_are_calibrated_as_rows_are() -> None:
+    predictions, outcomes = _made(4000, 0.7, 0.3)
+    surface = np.repeat(np.array([0, 1], np.int8), 2000)
+    outcomes[surface == 1] = -1
+    outcomes[:, 3] = -1
+    fitted = Calibrators.from_dict(fit_calibrators(predictions, outcomes, surface))
+    for calibrators in (fitted, Calibrators.from_dict({})):
+        requests = RequestCalibrators(calibrators)
+        odds = np.linspace(-20.0, 20.0, 800).astype(np.float32)
+        logits = np.repeat(odds[:, None], len(HEADS) + 1, axis=1)
+        raw = np.concatenate(
+            [
+                1.0 / (1.0 + np.exp(-logits[:, : len(HEADS)].astype(np.float64))),
+                np.expm1(np.clip(logits[:, -1:], 0.0, 10.0)),
+            ],
+            axis=1,
+        )
+        for place in (-1, 0, 1, 2, 9):
+            got, wanted = requests.of_logits(logits, place), calibrators.apply(raw, place)
+            np.testing.assert_allclose(got[:, : len(HEADS)], wanted[:, : len(HEADS)], atol=1e-6)
+            np.testing.assert_allclose(got[:, -1], wanted[:, -1], rtol=1e-5)
+    assert not np.allclose(fitted.tables[0, 0], fitted.tables[0, 3])

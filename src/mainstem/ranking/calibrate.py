@@ -17,6 +17,9 @@ SHRINK = 200.0
 GRID = np.linspace(-12.0, 12.0, 97)
 """Log odds at which every calibrator is tabulated; between them it is linear."""
 
+_LAST = np.float32(GRID[-1] - 0.001 * (GRID[1] - GRID[0]))
+"""The last log odds that are told apart: just below the grid's end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Calibrators:
@@ -53,6 +56,54 @@ class Calibrators:
         if not held:
             return cls(np.tile(GRID.astype(np.float32), (1, len(HEADS), 1)), (("identity",) * len(HEADS),))
         return cls(np.array(held["tables"], np.float32), tuple(tuple(one) for one in held["chosen"]))
+
+
+class RequestCalibrators:
+    """The same maps prepared for requests: from the network's log odds in one pass, without going through probabilities first.
+
+    Args:
+        calibrators: What was fitted.
+    """
+
+    def __init__(self, calibrators: Calibrators) -> None:
+        grid = GRID.astype(np.float32)
+        surfaces = len(calibrators.tables)
+        tables = np.concatenate([calibrators.tables, np.broadcast_to(grid, (surfaces, 1, len(grid)))], axis=1)
+        self._moves = (tables != grid).any(axis=(1, 2)).tolist()
+        self._starts = tables.reshape(surfaces, -1)
+        self._steps = np.diff(tables, axis=2, append=0.0).astype(np.float32).reshape(surfaces, -1)
+        self._row = np.arange(tables.shape[1], dtype=np.int32) * len(grid)
+
+    def of_logits(self, logits: NDArray[np.float32], surface: int) -> NDArray[np.float32]:
+        """Calibrated predictions of one request's candidates.
+
+        Args:
+            logits: ``Network.logits``: log odds of seven heads, then log(1 + seconds).
+            surface: Where they would be shown; any other number is an unknown surface.
+
+        Shapes: [n, 8] to [n, 8].
+        """
+        at = surface if 0 <= surface < len(self._moves) - 1 else -1
+        out: NDArray[np.float32] = np.clip(logits, np.float32(GRID[0]), _LAST)
+        if self._moves[at]:
+            out = self._moved(out, at)
+        np.negative(out, out=out)
+        np.exp(out, out=out)
+        out += np.float32(1.0)
+        np.reciprocal(out, out=out)
+        out[:, -1] = np.expm1(np.clip(logits[:, -1], 0.0, 10.0))
+        return out
+
+    def _moved(self, odds: NDArray[np.float32], at: int) -> NDArray[np.float32]:
+        """The tables at these log odds, linear between their places."""
+        odds -= np.float32(GRID[0])
+        odds *= np.float32(1.0 / (GRID[1] - GRID[0]))
+        low = odds.astype(np.int32)
+        odds -= low
+        low += self._row
+        odds *= self._steps[at].take(low)
+        odds += self._starts[at].take(low)
+        return odds
 
 
 def _apply(predictions: NDArray, tables: NDArray, where: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -37,6 +37,26 @@ def static_inputs(catalog: Catalog) -> Array:
     return out
 
 
+@dataclass(frozen=True, slots=True)
+class _Working:
+    """What one request is computed in. The last column of ``inputs`` is 1, the last row of both weights the user's share.
+
+    Shapes: ``inputs[n, i + x + 1]``, ``hidden[n, h]``, ``first[n, h]``, ``experts[n, e]``, ``first_w[i + x + 1, h]``,
+    ``head_w[i + x + 1, 8]``.
+    """
+
+    inputs: Array
+    hidden: Array
+    first: Array
+    experts: Array
+    first_w: Array
+    head_w: Array
+
+    def head(self, n: int) -> _Working:
+        """The first n rows of what has one a candidate."""
+        return _Working(self.inputs[:n], self.hidden[:n], self.first[:n], self.experts[:n], self.first_w, self.head_w)
+
+
 @dataclass(slots=True)
 class Counters:
     """What had to be replaced while predicting."""
@@ -61,6 +81,7 @@ class Network:
             "cross": np.array(define.defaults(define.CROSS), np.float32),
         }
         self._head_tiled = np.tile(self._w["head_w"], (EXPERTS, 1))
+        self._items = len(self._w["item_in"])
         self._local = threading.local()
         self.counters = Counters()
 
@@ -86,40 +107,49 @@ class Network:
         return _outputs(self.logits(user, item_rows, item, cross))
 
     def logits(self, user: Array, item_rows: NDArray[np.int32], item: Array, cross: Array) -> Array:
-        """The heads before their last function: log odds, and log(1 + seconds)."""
-        w = self._w
-        user, item, cross = self._finite("user", user), self._finite("item", item), self._finite("cross", cross)
-        hidden, first, experts = self._scratch(len(item_rows))
-        np.matmul(item, w["item_in"], out=hidden)
-        np.matmul(cross, w["cross_in"], out=first)
-        hidden += first
-        np.take(self._item_first, item_rows, axis=0, out=first, mode="wrap")
-        hidden += first
-        hidden += user @ w["user_in"] + w["user_bias"]
-        np.maximum(hidden, 0.0, out=hidden)
-        np.matmul(hidden, w["expert_w"], out=experts)
-        experts += w["expert_b"]
-        np.maximum(experts, 0.0, out=experts)
+        """The heads before their last function: log odds, and log(1 + seconds).
+
+        The user side is one more row of the stacked first layer, which a column of ones picks up: one product of the
+        inputs, one gather of what never changes, one product of the experts.
+        """
+        w, work = self._w, self._working(len(item_rows))
+        user = self._finite("user", user)
+        work.inputs[:, : self._items] = item
+        work.inputs[:, self._items : -1] = cross
+        self._finite_inputs(work.inputs)
+        np.add(user @ w["user_in"], w["user_bias"], out=work.first_w[-1])
+        np.add(user @ w["head_user_w"], w["head_b"], out=work.head_w[-1])
+        np.matmul(work.inputs, work.first_w, out=work.hidden)
+        np.take(self._item_first, item_rows, axis=0, out=work.first, mode="wrap")
+        np.add(work.hidden, work.first, out=work.hidden)
+        np.maximum(work.hidden, 0.0, out=work.hidden)
+        np.matmul(work.hidden, w["expert_w"], out=work.experts)
+        np.add(work.experts, w["expert_b"], out=work.experts)
+        np.maximum(work.experts, 0.0, out=work.experts)
         gate = _softmax(user @ w["gate_w"] + w["gate_b"])
-        mixed = np.repeat(gate, experts.shape[1] // EXPERTS)[:, None] * self._head_tiled
-        logits = experts @ mixed
-        logits += item @ w["head_item_w"]
-        logits += user @ w["head_user_w"] + w["head_b"]
+        mixed = np.repeat(gate, work.experts.shape[1] // EXPERTS)[:, None] * self._head_tiled
+        logits = work.experts @ mixed
+        logits += work.inputs @ work.head_w
         return np.asarray(logits, np.float32)
 
-    def _scratch(self, n: int) -> tuple[Array, Array, Array]:
+    def _working(self, n: int) -> _Working:
         """Working arrays of this thread, kept between requests: fresh ones would cost a page fault every 4 kB."""
-        held: tuple[Array, Array, Array] | None = getattr(self._local, "arrays", None)
-        if held is None or len(held[0]) < n:
-            hidden, experts = self._w["expert_w"].shape
-            size = max(n, 512)
-            held = (
-                np.empty((size, hidden), np.float32),
-                np.empty((size, hidden), np.float32),
-                np.empty((size, experts), np.float32),
+        held: _Working | None = getattr(self._local, "arrays", None)
+        if held is None or len(held.inputs) < n:
+            w, size = self._w, max(n, 512)
+            ones = np.ones((size, self._items + len(w["cross_in"]) + 1), np.float32)
+            hidden, experts = w["expert_w"].shape
+            held = self._local.arrays = _Working(
+                inputs=ones,
+                hidden=np.empty((size, hidden), np.float32),
+                first=np.empty((size, hidden), np.float32),
+                experts=np.empty((size, experts), np.float32),
+                first_w=np.concatenate([w["item_in"], w["cross_in"], w["user_bias"][None]]),
+                head_w=np.concatenate(
+                    [w["head_item_w"], np.zeros((len(w["cross_in"]), len(w["head_b"])), np.float32), w["head_b"][None]]
+                ),
             )
-            self._local.arrays = held
-        return held[0][:n], held[1][:n], held[2][:n]
+        return held.head(n)
 
     def many(self, user: Array, item_rows: NDArray[np.int32], item: Array, cross: Array) -> Array:
         """The same for n requests with one candidate each. Shapes: ``user`` is ``[n, u]``, the answer ``[n, 8]``."""
@@ -144,6 +174,15 @@ class Network:
         """
         w = self._w
         return np.maximum(self._finite("user", user) @ w["moment_in"] + w["moment_bias"], 0.0) @ w["moment_out"]
+
+    def _finite_inputs(self, inputs: Array) -> None:
+        """The same for the candidates' inputs, in place."""
+        with np.errstate(all="ignore"):
+            if np.isfinite(inputs.sum()):
+                return
+        parts = {"item": inputs[:, : self._items], "cross": inputs[:, self._items : -1]}
+        for group, part in parts.items():
+            part[:] = self._finite(group, part)
 
     def _finite(self, group: str, values: Array) -> Array:
         """Replaces what is not finite by the declared default, and counts it."""

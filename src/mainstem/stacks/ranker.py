@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from mainstem.ranking.calibrate import Calibrators
 
 from mainstem.base.heads import PREDICTIONS
 from mainstem.base.request import Floats, Request, Rows
 from mainstem.features import define
+from mainstem.ranking.calibrate import Calibrators, RequestCalibrators
 from mainstem.ranking.network import Network
 from mainstem.stacks.viewer import Viewer
 
@@ -21,11 +21,11 @@ class CalibratedRanker:
 
     def __init__(self, network: Network, calibrators: Calibrators, surfaces: tuple[str, ...]) -> None:
         self._network = network
-        self._calibrators = calibrators
+        self._calibrators = RequestCalibrators(calibrators)
         self._surfaces = surfaces
 
     def predict(self, request: Request, user: Viewer, rows: Rows, features: Floats) -> Floats:
         """One row of predictions a candidate. Shapes: [n, 8]."""
         item, cross = features[:, :_ITEM_COLUMNS], features[:, _ITEM_COLUMNS:]
-        raw = self._network.predict(user.side, rows.astype(np.int32), item, cross, user.surface)
-        return self._calibrators.apply(raw, user.surface)
+        logits = self._network.logits(user.side, rows.astype(np.int32, copy=False), item, cross)
+        return self._calibrators.of_logits(logits, user.surface)
