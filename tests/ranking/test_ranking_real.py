@@ -96,6 +96,15 @@ def test_figures_of_the_real_log(log: Log, model: Model) -> None:
     luck = _primary(
         "test, counting the user's luck so far, no item read", users[test], long_view, _so_far(users[test], long_view)
     )
+    _, each, shown = np.unique(users[test], return_inverse=True, return_counts=True)
+    rate = np.bincount(each, long_view)[each] / shown[each]
+    drawn = (np.random.default_rng(0).random(len(rate)) < rate).astype(np.int8)
+    placebo = _primary(
+        "labels drawn from each user's own rate, counting the luck so far",
+        users[test],
+        drawn,
+        _so_far(users[test], drawn),
+    )
     surfaces = log.impressions["surface"].to_numpy()[test]
     for place in ("all", *SURFACES):
         here = np.ones(len(surfaces), bool) if place == "all" else surfaces == place
@@ -109,6 +118,7 @@ def test_figures_of_the_real_log(log: Log, model: Model) -> None:
     assert order > 0.66
     assert still > head
     assert still > 0.578
+    assert placebo > 0.60
     assert luck > 0.61, "the measure pays for counting: if this stops, the warning in the docs is out of date"
     assert (auc(scored.predictions[:, LONG_VIEW], long_view) or 0.0) > 0.75
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -91,7 +91,9 @@ def train(
     losses = _learn(net, table, lesson, settings, progress)
     weights = exported(net, table.scales)
     logits = _logits(net, table)
-    weights |= learn_moment(lesson, logits[:, HEADS.index("long_view")], table.scales["user"], settings.moment)
+    weights |= learn_moment(
+        lesson, logits[:, HEADS.index("long_view")], table.scales["user"], replace(settings.moment, seed=settings.seed)
+    )
     check = ~lesson.train
     held = lesson.feedback.take(check)
     probabilities = (1.0 / (1.0 + np.exp(-logits[check, : len(HEADS)]))).astype(np.float32)
