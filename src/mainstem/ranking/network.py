@@ -173,7 +173,8 @@ class Network:
             ``user`` is ``[n, u]``, the answer ``[n]``.
         """
         w = self._w
-        return np.maximum(self._finite("user", user) @ w["moment_in"] + w["moment_bias"], 0.0) @ w["moment_out"]
+        hidden = np.maximum(self._finite("user", user) @ w["moment_in"] + w["moment_bias"], 0.0)
+        return np.asarray(hidden @ w["moment_out"], np.float32)
 
     def _finite_inputs(self, inputs: Array) -> None:
         """The same for the candidates' inputs, in place."""
