@@ -45,6 +45,7 @@ def test_other_kinds() -> None:
     assert numbers.level(found(0.59, 0.6, 0.61)) == "0.6000 (0.5900…0.6100)"
     assert numbers.count(1234567) == "1\u202f234\u202f567"
     assert numbers.value(-0.0012345) == "−0.001234"
+    assert numbers.value(6.536e-05) == "0.00006536"
     assert numbers.value(math.inf) == "∞"
     assert numbers.milliseconds(12.34) == "12.3\u00a0ms"
     assert numbers.duration_s(84.31) == "84.3\u00a0s"

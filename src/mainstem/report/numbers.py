@@ -73,11 +73,13 @@ def share(value: float | None) -> str:
 
 
 def value(number: float | None) -> str:
-    """A value of no fixed scale, to four digits."""
+    """A value of no fixed scale, to four digits; small ones are written out as far as a person can count the zeros."""
     if number is None or _missing(number):
         return NONE
     if not math.isfinite(number):
         return "∞" if number > 0 else f"{_MINUS}∞"
+    if 1e-6 <= abs(number) < 1e-4:
+        return f"{number:.{3 - math.floor(math.log10(abs(number)))}f}".replace("-", _MINUS)
     return f"{number:.4g}".replace("-", _MINUS)
 
 

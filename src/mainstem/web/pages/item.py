@@ -143,13 +143,13 @@ def _waterfall(found: Why) -> Iterator[Figure]:
 
 
 def _offers(found: Why) -> Table:
-    rows = tuple({**asdict(offer), "offered": "yes" if offer.offered else "no"} for offer in found.offers)
+    rows = tuple(asdict(offer) for offer in found.offers)
+    placed = [Column("rank", "Its place there", "count")] if any(offer.rank for offer in found.offers) else []
     columns = (
         Column("source", "Source"),
-        Column("offered", "Offered it"),
-        Column("rank", "Its place there", "count"),
+        Column("reason", "What it did"),
+        *placed,
         Column("limit", "May offer", "count"),
-        Column("reason", "Why"),
     )
     return Table("sources", "What each source says", columns, rows)
 

@@ -34,12 +34,12 @@ def summary(found: Found) -> Summary:
     decisions = [verdict["decision"] for verdict in found["verdicts"]]
     moved, new = decisions.count("go"), found["plan"]["new"]
     if decisions and moved == len(decisions):
-        return Summary(f"All {moved} surfaces moved to {new}, each by its own evidence", "moved", None)
+        return Summary(f"All {moved} surfaces moved to {new}, each by its own evidence", "moved")
     parts = [f"{moved} of {len(decisions)} surfaces moved to {new}"]
     for decision, words in (("roll back", "rolled back"), ("hold", "held")):
         names = [verdict["surface"] for verdict in found["verdicts"] if verdict["decision"] == decision]
         parts += [f"{numbers.listed(names)} {'was' if len(names) == 1 else 'were'} {words}"] if names else []
-    return Summary("; ".join(parts), "rolled back" if "roll back" in decisions else "held", None)
+    return Summary("; ".join(parts), "rolled back" if "roll back" in decisions else "held")
 
 
 def told(found: Found) -> Page:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -55,12 +56,21 @@ async def page(site: Site, asked: Asked) -> Page:
 
 
 def _answer(demo: Found) -> tuple[str, str]:
-    """The demo's first sentence, and what it says after it."""
+    """The demo's short answer and all it found, a line a sentence; without a short answer the first sentence heads the page."""
     if not demo:
         return "No answer yet: the demo has not run in this workspace", ""
-    said = demo.get("sentence") or demo.get("answer") or ""
-    first, _, more = (said[:1].upper() + said[1:]).partition(". ")
-    return first.removesuffix(".") or "The demo has run", more
+    sentence = _set(demo.get("sentence") or demo.get("answer") or "")
+    first, _, more = sentence.partition(". ")
+    if demo.get("headline"):
+        first, more = _set(demo["headline"]), sentence
+    return first.removesuffix(".") or "The demo has run", more.replace(". ", ".\n")
+
+
+def _set(said: str) -> str:
+    """Words of the terminal as a page writes them: days with dashes, minus signs, a capital first."""
+    said = re.sub(r"\b20\d{6}\b", lambda found: numbers.day(int(found[0])), said)
+    said = re.sub(r"(\d{4}-\d\d-\d\d)–(?=\d{4}-)", r"\1 to ", said)
+    return re.sub(r"(?<=[ (…])-(?=[.\d])", "−", said[:1].upper() + said[1:])
 
 
 def _source(demo: Found) -> str:
@@ -141,7 +151,7 @@ def _steps(demo: Found) -> Iterator[Table]:
 
 
 _SUMMARIES: Final = {
-    "side_by_side": ("Side by side", "/side-by-side", side_by_side.summary, side_by_side.COMMAND),
+    "side_by_side_frozen": ("Side by side, frozen state", "/side-by-side", side_by_side.summary, side_by_side.COMMAND),
     "shadow": ("Shadow diff", "/shadow", shadow.summary, shadow.COMMAND),
     "migration": ("Migration", "/migration", migration.summary, migration.COMMAND),
 }
@@ -150,7 +160,8 @@ _SUMMARIES: Final = {
 async def _tile(site: Site, name: str) -> dict[str, Any]:
     title, path, summary, command = _SUMMARIES[name]
     found = await site.evidence(name)
+    tile = {"title": title, "path": path, "heading": "", "answer": "", "gain": None, "command": ""}
     if found is None:
-        return {"title": title, "path": path, "heading": "", "answer": "", "command": command}
+        return tile | {"command": command}
     short = summary(found)
-    return {"title": title, "path": path, "heading": short.heading, "answer": short.answer, "command": ""}
+    return tile | {"heading": short.heading, "answer": short.answer, "gain": short.gain}

@@ -65,8 +65,8 @@ def summary(found: Any) -> Summary:
     """The first diff in one line, for the overview."""
     diffs = every(found)
     if not diffs:
-        return Summary("No requests were compared", "", None)
-    return Summary(_heading(diffs[0][1]), _answer(diffs[0][1]), None)
+        return Summary("No requests were compared", "")
+    return Summary(_heading(diffs[0][1]), _answer(diffs[0][1]))
 
 
 def _heading(found: Found) -> str:

@@ -1,4 +1,4 @@
-"""Side by side: which declared claims hold on held-out days, and the numbers of every arm behind them."""
+"""Side by side: which declared claims hold on held-out days in either regime, and the numbers of every arm behind them."""
 
 from __future__ import annotations
 
@@ -8,27 +8,30 @@ from typing import Any, Final
 
 from starlette.requests import Request
 
-from mainstem.evaluate.plan import SideBySidePlan
+from mainstem.evaluate.arms import BLEND
 from mainstem.report import numbers
 from mainstem.report.figure import Figure
 from mainstem.report.marks import above_zero
 from mainstem.report.table import Column, Table
 from mainstem.web.page import Missing, Page
 from mainstem.web.pages.head_by_head import ALL, auc_figures, calibration, head_table, heads_forest
+from mainstem.web.pages.regime import TITLE, asked_regime, choice, evidence_name
 from mainstem.web.site import Site
+from mainstem.workspace.compare import SCORE, Regime
 
 COMMAND: Final = "mainstem compare"
 Found = Mapping[str, Any]
 
 
 async def page(site: Site, request: Request) -> Page:
-    """The page from the evidence ``side_by_side``."""
-    found = await site.evidence("side_by_side")
+    """The page from the evidence of the regime that is asked for."""
+    regime = asked_regime(request)
+    found, about = await site.evidence(evidence_name(regime)), await choice(site, regime)
     if found is None:
-        missing = Missing("The stacks have not been compared on this workspace's log yet.", COMMAND)
-        return Page("side-by-side", "No comparison yet", missing=missing)
+        missing = Missing(f"The stacks have not been compared in {regime} state on this workspace's log yet.", COMMAND)
+        return Page("side-by-side", f"{TITLE[regime]}: no comparison yet", facts=about, missing=missing)
     source = "made" if (await site.off_loop(lambda: site.catalogue)).made else "real"
-    return await site.off_loop(lambda: told(found, source))
+    return await site.off_loop(lambda: told(found, regime, about, source))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +40,15 @@ class Summary:
 
     heading: str
     answer: str
-    difference: Found | None
+    gain: Found | None = None
 
 
 def summary(found: Found) -> Summary:
-    """How many of the declared claims hold, and the first difference."""
+    """How many of the declared claims hold, and the gain of the first."""
     answers = [verdict["answer"] for verdict in found["verdicts"]]
     holds, fails = answers.count("holds"), answers.count("does not hold")
     if not answers:
-        return Summary("No claim was declared", "undecided", None)
+        return Summary("No claim was declared", "undecided")
     if holds == len(answers):
         heading = f"All {holds} declared claims hold on held-out days"
     else:
@@ -55,11 +58,17 @@ def summary(found: Found) -> Summary:
         parts += [f"{open_} {'is' if open_ == 1 else 'are'} undecided"] if open_ else []
         heading = "; ".join(parts)
     worst = "does not hold" if fails else "undecided" if holds < len(answers) else "holds"
-    return Summary(heading, worst, found["verdicts"][0]["difference"])
+    return Summary(heading, worst, _gain(found))
 
 
-def told(found: Found, source: str) -> Page:
-    """The whole page."""
+def _gain(found: Found) -> Found | None:
+    """The first declared difference and what it is to; None where it was not measured."""
+    primary = (row for row in found["comparisons"] if row["family"] == "primary" and row["difference"] is not None)
+    return next(({"against": row["against"], "difference": row["difference"]} for row in primary), None)
+
+
+def told(found: Found, regime: Regime, about: Found, source: str) -> Page:
+    """The whole page in one regime."""
     short, split = summary(found), found["split"]
     lead = (
         f"{numbers.count(split['test_rows'])} impressions of {numbers.count(split['test_users'])} users on "
@@ -72,25 +81,25 @@ def told(found: Found, source: str) -> Page:
         _verdicts(found),
         _differences(found),
         _primary(found),
-        _public(found),
+        _public(found, regime),
         *(one.table for one in auc),
         heads,
         calibration(found),
     )
-    figures = (_forest(found), *auc, *heads_forest(heads))
+    figures = (_forest(found, regime), *auc, *heads_forest(heads))
     facts = {
+        **about,
         "split": split,
         "verdicts": found["verdicts"],
         "arms": found["arms"],
         "primary_head": found["primary_head"],
-        "public_note": found["public_note"],
+        "public_note": tables[3].note,
         "auc_figures": [one.name for one in auc],
         "primary_first": _of_all(tables[2]),
         "calibration_first": _of_all(tables[-1]),
     }
-    return Page(
-        "side-by-side", short.heading, lead, short.answer, source, tables, figures, facts, again=COMMAND
-    )  # fmt: skip
+    heading = f"{TITLE[regime]}: {short.heading[:1].lower()}{short.heading[1:]}"
+    return Page("side-by-side", heading, lead, short.answer, source, tables, figures, facts, again=COMMAND)
 
 
 def _of_all(table: Table) -> int:
@@ -141,14 +150,16 @@ def _where(row: Found) -> str:
     return surface if row["slice"] in (ALL, "") else f"{surface}, {row['slice']}"
 
 
-def _forest(found: Found) -> Figure:
+def _forest(found: Found, regime: Regime) -> Figure:
     from mainstem.report.charts import Estimate, forest  # Altair takes a second to import; only figures need it
 
-    declared = SideBySidePlan().score
     rows = [
         row
         for row in found["comparisons"]
-        if row["family"] != "heads" and row["metric"] == "primary" and row["score"] == declared and row["difference"]
+        if row["family"] != "heads"
+        and row["metric"] == "primary"
+        and row["score"] == SCORE[regime]
+        and row["difference"]
     ]
     drawn = [
         Estimate(f"{_where(row)} − {row['against']}", row["difference"], above_zero(row["difference"])) for row in rows
@@ -167,7 +178,10 @@ def _forest(found: Found) -> Figure:
 
 
 def _primary(found: Found) -> Table:
-    rows = [{**row, "where": "all surfaces" if row["surface"] == ALL else row["surface"]} for row in found["primary"]]
+    rows = [
+        {**row, "where": "all surfaces" if row["surface"] == ALL else row["surface"], "auc": _pooled_auc(found, row)}
+        for row in found["primary"]
+    ]
     columns = (
         Column("where", "Surface"),
         Column("arm", "Arm"),
@@ -175,29 +189,45 @@ def _primary(found: Found) -> Table:
         Column("primary", "Mean of both", "level"),
         Column("gauc", "GAUC", "level"),
         Column("ndcg", "nDCG@5", "level"),
+        Column("auc", "Pooled AUC", "metric"),
         Column("skill", "Skill", "share"),
     )
-    note = "Skill is the share of the way from a random to a perfect order on these rows; other days can be compared by it."
-    return Table(
-        "primary",
-        f"Every arm on {found['primary_head'].replace('_', ' ')}, with 95 % intervals",
-        columns,
-        tuple(rows),
-        note,
+    note = (
+        "Pooled AUC takes the rows of all users together; below 0.5 a score says nothing that holds between users, "
+        "whatever its GAUC. Skill is the share of the way from a random to a perfect order on these rows; other days can be "
+        "compared by it."
+    )
+    head = found["primary_head"].replace("_", " ")
+    return Table("primary", f"Every arm on {head}, with 95 % intervals", columns, tuple(rows), note)
+
+
+def _pooled_auc(found: Found, row: Found) -> float | None:
+    """The AUC over all rows of the score that ordered them; None where only another score's was measured."""
+    if row.get("auc") is not None:
+        return row["auc"]
+    arm, surface = row["arm"], row["surface"]
+    with_head = any(one["arm"] == arm and one["score"] == "head" for one in found["primary"]) or arm == BLEND
+    if row["score"] != ("head" if with_head else "order"):
+        return None
+    return next(
+        (
+            cell["auc"]
+            for cell in found["cells"]
+            if (cell["arm"], cell["surface"], cell["head"]) == (arm, surface, found["primary_head"])
+        ),
+        None,
     )
 
 
-def _public(found: Found) -> Table:
+def _public(found: Found, regime: Regime) -> Table:
+    """What others published. Their orders knew nothing after training, so they stand beside the frozen state alone."""
     columns = (
         Column("name", "Published result"),
         Column("primary", "Mean of GAUC and nDCG@5", "metric"),
         Column("skill", "Skill", "share"),
         Column("told_by", "Told by"),
     )
-    return Table(
-        "public",
-        "Public KuaiRand-Pure figures to stand beside",
-        columns,
-        tuple(found["public_figures"]),
-        found["public_note"],
-    )
+    figures, note = tuple(found["public_figures"]), found["public_note"]
+    if figures and regime != "frozen":
+        figures, note = (), "Published figures stand beside the frozen state: they, too, knew nothing after training."
+    return Table("public", "Public KuaiRand-Pure figures to stand beside", columns, figures, note)
