@@ -110,3 +110,21 @@ def test_a_frozen_user_state_stands_still(small: Tables) -> None:
     count = define.columns(define.USER)["lifetime_count"]
     assert np.ptp(line.values(rows, cut).user[:, count]) == 0.0
     assert np.ptp(line.values(rows).user[:, count]) > 0.0
+
+
+def test_a_frozen_state_knows_nothing_later_of_users_or_items(small: Tables) -> None:
+    catalog, statics, past, timed = _made(small)
+    known = int(timed.time_ms[900])
+    asked = np.arange(1000, 1100)
+    line = Timeline.of(catalog, statics, past.then(timed))
+    values, fresh = line.values(len(past) + asked, known), line.values(len(past) + asked)
+    state = FeatureState(catalog, statics)
+    state.apply(past)
+    state.apply(timed.take(timed.time_ms <= known))
+    for j, row in enumerate(asked):
+        now, item, place = int(timed.time_ms[row]), values.item_row[j : j + 1], int(timed.surface[row])
+        user = state.user_side(int(values.user_row[j]), int(timed.scenario[row]), place, now)
+        np.testing.assert_allclose(user, values.user[j], atol=1e-6, rtol=0)
+        np.testing.assert_allclose(state.item_side(item, place, now)[0], values.item[j], atol=1e-6, rtol=0)
+    assert (values.item != fresh.item).any()
+    assert (values.user != fresh.user).any()

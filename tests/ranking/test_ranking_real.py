@@ -81,7 +81,7 @@ def test_figures_of_the_real_log(log: Log, model: Model) -> None:
     label = {head: log.impressions[head].to_numpy()[test] for head in HEADS}
     users, times = log.impressions["user_id"].to_numpy(), log.impressions["time_ms"].to_numpy()
     scored, past = score_moments(model, log, test), score_moments(model, log, validation)
-    frozen = score_moments(model, log, test, user_known_until_ms=int(times[test].min()))
+    frozen = score_moments(model, log, test, known_until_ms=int(times[test].min()))
     long_view = label["long_view"]
     _primary(
         "validation, order across moments",

@@ -88,18 +88,18 @@ class Timeline:
     def values(
         self,
         asked: NDArray[np.int64],
-        user_known_until_ms: int | None = None,
+        known_until_ms: int | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> Values:
         """The features of some rows of the timeline, each as of its own moment.
 
         Args:
             asked: Rows of the timeline.
-            user_known_until_ms: Events of the user after this time are not read (a frozen user state); items stay fresh.
+            known_until_ms: Events after this time are not read, of users and of items: a frozen state.
             progress: Told the share that is done.
         """
-        visible = self._visible(user_known_until_ms)[asked]
-        item_sums = _all_item_sums(self, asked)
+        visible = self._visible(known_until_ms)[asked]
+        item_sums = _all_item_sums(self, asked, known_until_ms)
         out = Values(
             user=np.empty((len(asked), len(define.USER)), np.float32),
             item=np.empty((len(asked), len(define.ITEM)), np.float32),
@@ -201,13 +201,15 @@ def _key(group: NDArray[np.int64], time_ms: NDArray[np.int64]) -> NDArray[np.int
     return (group + 1) * (1 << 42) + np.clip(time_ms + 4, 0, (1 << 42) - 1)
 
 
-def _all_item_sums(line: Timeline, asked: NDArray[np.int64]) -> sums.ItemSums:
+def _all_item_sums(line: Timeline, asked: NDArray[np.int64], known_until_ms: int | None) -> sums.ItemSums:
     items = line.catalog.items
     row = np.where(line.item_row < 0, len(items), line.item_row).astype(np.int64)
     surface = row * define.SURFACE_SLOTS + sums.surface_key(line.feedback.surface)
     few = np.ascontiguousarray(line.adds[:, sums.FEW])
     now = line.time_ms[asked]
     until = np.where(now >= 0, np.maximum(now - line.delay_ms, -1), np.where(now == BEFORE_ALL, -4, BEFORE_ALL))
+    if known_until_ms is not None:
+        until = np.minimum(until, known_until_ms)
     by_item = _Grouped.of(row, line.time_ms, line.adds)
     opened = now // sums.BUCKET_MS
     window = np.ascontiguousarray(line.adds[:, sums.WINDOW])

@@ -38,7 +38,7 @@ def score_moments(
     judged: NDArray[np.bool_],
     surfaces: Sequence[str] = SURFACES,
     delay_ms: int = DELAY_MS,
-    user_known_until_ms: int | None = None,
+    known_until_ms: int | None = None,
 ) -> Scored:
     """Calibrated predictions of some impressions and their order; the model stands still, the state goes on with the log.
 
@@ -48,14 +48,14 @@ def score_moments(
         judged: Which rows of ``log.impressions`` to score.
         surfaces: The names whose position is a surface's code.
         delay_ms: How long an outcome takes to be known.
-        user_known_until_ms: Freezes what is known of users at this time (items stay fresh): an order made so cannot be paid for
-            counting a user's luck within the judged days.
+        known_until_ms: Freezes all state at this time: an order made so cannot be paid for counting a user's luck within the
+            judged days.
     """
     model = load_model(model) if isinstance(model, Path) else model
     catalog = Catalog.from_tables(log.items, log.users)
     line = timeline(catalog, model.statics, log.impressions, log.history, surfaces, delay_ms)
     asked = len(line.feedback) - log.impressions.height + np.flatnonzero(judged)
-    values = line.values(asked, user_known_until_ms)
+    values = line.values(asked, known_until_ms)
     network = model.network(catalog)
     raw = network.many(values.user, values.item_row, values.item, values.cross)
     long_view = np.clip(raw[:, LONG_VIEW], 1e-7, 1.0 - 1e-7)
