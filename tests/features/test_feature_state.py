@@ -12,6 +12,7 @@ from feature_log import START_MS, Tables
 from mainstem.base.errors import StoreError
 from mainstem.features import define
 from mainstem.features.catalog import Catalog
+from mainstem.features.cross import cross_side
 from mainstem.features.feedback import FeedbackBatch
 from mainstem.features.online import FUTURE_MS, Applied, FeatureState
 from mainstem.features.statics import Rates, Statics
@@ -104,6 +105,32 @@ def test_old_days_leave_the_windows(state: FeatureState) -> None:
     assert count(80) == (0.0, 0.0)
     state.apply(_events(user_id=[7], item_id=[105], time_ms=[START_MS + 200 * 3_600_000], long_view=[1]))
     assert count(200) == (0.0, 0.0)
+
+
+def test_what_is_kept_ready_follows_every_batch(small: Tables, state: FeatureState) -> None:
+    unread = FeatureState(state.catalog, state.statics)
+    timed = FeedbackBatch.from_frame(small.impressions)
+    rows = np.arange(-1, 40, dtype=np.int32)
+    now = 0
+    for start in range(0, 1200, 60):
+        now = int(timed.time_ms[start])
+        for surface in (-1, 0, 1):
+            state.item_side(rows, surface, now)
+        state.lasting(now + 86_400_000)
+        for one in (state, unread):
+            one.apply(timed.take(slice(start, start + 60)))
+    for surface in (-1, 0, 1, 2, 99):
+        got, wanted = state.item_side(rows, surface, now), unread.item_side(rows, surface, now)
+        np.testing.assert_array_equal(got, wanted)
+    np.testing.assert_array_equal(state.lasting(now)[:40], got[1:, :13])
+
+
+def test_one_users_cross_features_are_those_of_any_request(small: Tables, state: FeatureState) -> None:
+    state.apply(FeedbackBatch.from_frame(small.impressions))
+    rows = np.arange(-1, len(state.catalog.items), dtype=np.int32)
+    for user in range(-1, 30):
+        wanted = cross_side(state.recent(user), rows, state.likeness)
+        np.testing.assert_allclose(state.cross(user, rows, START_MS), wanted, atol=1e-6)
 
 
 def test_a_restart_goes_on_where_it_was(small: Tables, state: FeatureState, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,17 @@ from numpy.typing import NDArray
 from mainstem.base.errors import StoreError
 from mainstem.features import define, sums
 from mainstem.features.catalog import Catalog
-from mainstem.features.cross import Likeness, cross_side
+from mainstem.features.cross import Likeness
+from mainstem.features.cross_one import OneUser
 from mainstem.features.feedback import UNKNOWN_TIME, FeedbackBatch
+from mainstem.features.finished import Finished
 from mainstem.features.recent import Moments, Recent, Totals, user_side
 from mainstem.features.statics import STRENGTH, Statics, scenario_slot
 
 FUTURE_MS = 5 * 60_000
 """How far ahead of now an event may lie before it is refused."""
 
+_FEW = ("surface", "creator", "category")
 _SUMS = ("item", "surface", "creator", "category", "window", "user")
 
 
@@ -50,7 +54,7 @@ class Applied:
 class FeatureState:
     """All behavioural state of the unified stack. One writer; reads are plain gathers.
 
-    Memory is bounded: about 1.5 kB a user (the last 50 events and lifetime sums) and 0.8 kB an item.
+    Memory is bounded: about 1.5 kB a user (the last 50 events and lifetime sums) and 0.9 kB an item.
     """
 
     def __init__(self, catalog: Catalog, statics: Statics) -> None:
@@ -59,6 +63,7 @@ class FeatureState:
         self.counted = Applied()
         vectors, self._lift = statics.on(catalog)
         self.likeness = Likeness.of(catalog, vectors)
+        self._cross = OneUser(self.likeness)
         items, users = len(catalog.items) + 1, len(catalog.users) + 1
         self._recent = Recent.blank((users, define.KEPT))
         self._head = np.zeros(users, np.int64)
@@ -71,6 +76,11 @@ class FeatureState:
             "category": np.zeros((int(catalog.items.category.max()) + 1, len(sums.FEW))),
             "window": np.zeros((items * sums.BUCKETS, len(sums.WINDOW))),
             "user": np.zeros((users, sums.WIDTH)),
+        }
+        self._now_bucket = -1
+        self._ready = {
+            "item": Finished(items, sums.LASTING.stop, self._finish_items),
+            **{name: Finished(len(self._sums[name]), 3, partial(self._finish, name)) for name in _FEW},
         }
 
     def apply(self, feedback: FeedbackBatch, now_ms: int | None = None) -> Applied:
@@ -115,23 +125,27 @@ class FeatureState:
 
     def item_side(self, rows: NDArray[np.int32], surface: int, now_ms: int) -> NDArray[np.float32]:
         """The item features of candidates. Shapes: [n, len(define.ITEM)]."""
-        held = np.where(rows < 0, len(self.catalog.items), rows)
-        slot = int(sums.surface_key(np.array([surface], np.int8))[0])
-        day, three_days = self._windows(held, now_ms)
-        gathered = sums.ItemSums(
-            item=self._sums["item"][held],
-            surface=self._sums["surface"][held * define.SURFACE_SLOTS + slot],
-            creator=self._sums["creator"][self.catalog.items.creator[rows]],
-            category=self._sums["category"][self.catalog.items.category[rows]],
-            day=day,
-            three_days=three_days,
-        )
-        return sums.item_side(gathered, rows, np.array([now_ms], np.int64), self.catalog)
+        items, ready = self.catalog.items, self._ready
+        held = np.where(rows < 0, len(items), rows)
+        slot = surface + 1 if 0 <= surface < define.SURFACE_SLOTS - 1 else 0
+        self._as_of(now_ms)
+        out = np.empty((len(rows), len(define.ITEM)), np.float32)
+        out[:, sums.LASTING] = ready["item"].read(held)
+        out[:, sums.ON_SURFACE] = ready["surface"].read(held * define.SURFACE_SLOTS + slot)
+        out[:, sums.CREATOR] = ready["creator"].read(items.creator[rows])
+        out[:, sums.CATEGORY] = ready["category"].read(items.category[rows])[:, 1:]
+        out[:, sums.AGE] = sums.age(items.created_ms[rows], np.array([now_ms], np.int64))
+        return out
+
+    def lasting(self, now_ms: int) -> NDArray[np.float32]:
+        """The item features of the whole catalog that no surface changes, read only. Shapes: [items, 13]."""
+        self._as_of(now_ms)
+        return self._ready["item"].whole()[:-1]
 
     def cross(self, user_row: int, rows: NDArray[np.int32], now_ms: int) -> NDArray[np.float32]:
         """The cross features of candidates. Shapes: [n, len(define.CROSS)]."""
         del now_ms  # no cross feature depends on the time itself yet; the signature leaves room for one
-        return cross_side(self.recent(user_row), rows, self.likeness)
+        return self._cross.features(self.recent(user_row), rows)
 
     def recent(self, user_row: int) -> Recent:
         """A user's kept events, latest first. Shapes: [1, 50]."""
@@ -157,10 +171,15 @@ class FeatureState:
     def _add_items(self, feedback: FeedbackBatch, rows: NDArray[np.int32], adds: sums.Sums) -> None:
         catalog, held = self.catalog, np.where(rows < 0, len(self.catalog.items), rows).astype(np.int64)
         few = adds[:, sums.FEW]
-        _add(self._sums["item"], held, adds)
-        _add(self._sums["surface"], held * define.SURFACE_SLOTS + sums.surface_key(feedback.surface), few)
-        _add(self._sums["creator"], catalog.items.creator[rows], few)
-        _add(self._sums["category"], catalog.items.category[rows], few)
+        keys = {
+            "item": held,
+            "surface": held * define.SURFACE_SLOTS + sums.surface_key(feedback.surface),
+            "creator": catalog.items.creator[rows],
+            "category": catalog.items.category[rows],
+        }
+        for name, touched in keys.items():
+            _add(self._sums[name], touched, adds if name == "item" else few)
+            self._ready[name].touch(touched)
         bucket = feedback.time_ms // sums.BUCKET_MS
         if len(bucket) and (newest := int(bucket.max())) > self._bucket:
             self._open_bucket(newest)
@@ -177,10 +196,23 @@ class FeatureState:
         fresh = np.arange(max(self._bucket + 1, newest - sums.BUCKETS + 1), newest + 1) % sums.BUCKETS
         table[:, fresh] = 0.0
         self._bucket = newest
+        self._ready["item"].touch()
 
-    def _windows(self, held: NDArray, now_ms: int) -> tuple[sums.Sums, sums.Sums]:
+    def _as_of(self, now_ms: int) -> None:
+        """Windows belong to a six-hour bucket of now; with another one every item is to be finished again."""
+        if (now := now_ms // sums.BUCKET_MS) != self._now_bucket:
+            self._now_bucket = now
+            self._ready["item"].touch()
+
+    def _finish(self, name: str, keys: NDArray) -> NDArray[np.float32]:
+        return sums.counted(self._sums[name][keys])
+
+    def _finish_items(self, held: NDArray) -> NDArray[np.float32]:
+        return sums.lasting(self._sums["item"][held], *self._windows(held))
+
+    def _windows(self, held: NDArray) -> tuple[sums.Sums, sums.Sums]:
         """The sums of the buckets that make up the last 24 and 72 hours."""
-        now = now_ms // sums.BUCKET_MS
+        now = self._now_bucket
         places = np.arange(sums.BUCKETS)
         holds = self._bucket - (self._bucket - places) % sums.BUCKETS
         table = self._sums["window"].reshape(-1, sums.BUCKETS, len(sums.WINDOW))[held]

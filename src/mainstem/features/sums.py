@@ -31,6 +31,12 @@ WINDOW: Final = FEW[:3]
 BUCKET_MS: Final = 6 * 3_600_000
 BUCKETS: Final = 12
 COLUMN = define.columns(define.ITEM)
+LASTING: Final = slice(0, COLUMN["lift_72h"] + 1)
+ON_SURFACE: Final = slice(COLUMN["surface_count"], COLUMN["surface_click_lift"] + 1)
+CREATOR: Final = slice(COLUMN["creator_count"], COLUMN["creator_click_lift"] + 1)
+CATEGORY: Final = slice(COLUMN["category_lift"], COLUMN["category_click_lift"] + 1)
+"""Columns that belong together; of a category there is no count."""
+AGE: Final = COLUMN["age"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,22 +92,38 @@ def item_side(
         ``rows`` is ``[n]``, ``now_ms`` is ``[n]`` or ``[1]``, the answer ``[n, len(define.ITEM)]``.
     """
     out = np.empty((len(rows), len(define.ITEM)), np.float32)
-    out[:, :N] = np.log((sums.item[:, GOOD] + STRENGTH) / (sums.item[:, EXPECTED] + STRENGTH))
-    out[:, COLUMN["count"]] = np.log1p(sums.item[:, COUNT])
-    out[:, COLUMN["watch_ratio"]] = (sums.item[:, RATIO] + 2.0) / (sums.item[:, WATCHED] + 4.0)
-    for name, window in (("24h", sums.day), ("72h", sums.three_days)):
+    out[:, LASTING] = lasting(sums.item, sums.day, sums.three_days)
+    for at, few in ((ON_SURFACE, sums.surface), (CREATOR, sums.creator), (CATEGORY, sums.category)):
+        out[:, at] = counted(few)[:, at.start - at.stop :]
+    out[:, AGE] = age(catalog.items.created_ms[rows], now_ms)
+    return out
+
+
+def lasting(item: Sums, day: Sums, three_days: Sums) -> NDArray[np.float32]:
+    """What the sums of an item say wherever it is shown. Shapes: ``[n, 17]`` and twice ``[n, 3]`` to ``[n, 13]``."""
+    out = np.empty((len(item), LASTING.stop), np.float32)
+    out[:, :N] = np.log((item[:, GOOD] + STRENGTH) / (item[:, EXPECTED] + STRENGTH))
+    out[:, COLUMN["count"]] = np.log1p(item[:, COUNT])
+    out[:, COLUMN["watch_ratio"]] = (item[:, RATIO] + 2.0) / (item[:, WATCHED] + 4.0)
+    for name, window in (("24h", day), ("72h", three_days)):
         out[:, COLUMN[f"count_{name}"]] = np.log1p(window[:, 0])
         out[:, COLUMN[f"lift_{name}"]] = _lift(window, 1)
-    for name, few in (("surface", sums.surface), ("creator", sums.creator)):
-        out[:, COLUMN[f"{name}_count"]] = np.log1p(few[:, 0])
-    for name, few in (("surface", sums.surface), ("creator", sums.creator), ("category", sums.category)):
-        out[:, COLUMN[f"{name}_lift"]] = _lift(few, 1)
-        out[:, COLUMN[f"{name}_click_lift"]] = _lift(few, 3)
-    created = catalog.items.created_ms[rows]
-    days = np.maximum(now_ms - created, 0) / 86_400_000.0
-    default = define.ITEM[COLUMN["age"]].default
-    out[:, COLUMN["age"]] = np.where((created >= 0) & (now_ms >= 0), np.log1p(days), default)
     return out
+
+
+def counted(few: Sums) -> NDArray[np.float32]:
+    """What the few sums of a surface, creator or category say: count, long views, clicks. Shapes: ``[n, 5]`` to ``[n, 3]``."""
+    out = np.empty((len(few), 3), np.float32)
+    out[:, 0] = np.log1p(few[:, 0])
+    out[:, 1] = _lift(few, 1)
+    out[:, 2] = _lift(few, 3)
+    return out
+
+
+def age(created_ms: NDArray[np.int64], now_ms: NDArray[np.int64]) -> NDArray[np.float64]:
+    """How long ago items were uploaded, as the feature. Shapes: ``[n]`` and ``[n]`` or ``[1]``."""
+    days = np.maximum(now_ms - created_ms, 0) / 86_400_000.0
+    return np.where((created_ms >= 0) & (now_ms >= 0), np.log1p(days), define.ITEM[AGE].default)
 
 
 def _lift(sums: Sums, column: int) -> Sums:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mainstem.base.request import Floats, Request, Rows
-from mainstem.features import define
+from mainstem.features import define, sums
 from mainstem.features.feedback import FeedbackBatch
 from mainstem.features.online import FeatureState
 from mainstem.retrieval.follows import Follows
@@ -101,8 +101,8 @@ def item_quality(state: FeatureState, now_ms: int) -> Floats:
 
     Shapes: [n items].
     """
-    rows = np.arange(len(state.catalog.items), dtype=np.int32)
-    side = state.item_side(rows, -1, now_ms)
+    side, items = state.lasting(now_ms), state.catalog.items
     column = define.columns(define.ITEM)
     lasting = side[:, column["lift_long_view"]] + 0.5 * side[:, column["lift_click"]]
-    return (lasting + side[:, column["lift_72h"]] - 0.05 * side[:, column["age"]]).astype(np.float64)
+    age = sums.age(items.created_ms[:-1], np.array([now_ms], np.int64)).astype(np.float32)
+    return (lasting + side[:, column["lift_72h"]] - 0.05 * age).astype(np.float64)
