@@ -51,6 +51,7 @@ def test_other_kinds() -> None:
     assert numbers.duration_s(84.31) == "84.3\u00a0s"
     assert numbers.duration_s(180) == "3.0\u00a0min"
     assert numbers.days((20220430, 20220429)) == "2022-04-29 to 2022-04-30"
+    assert numbers.dated("on 20220429–20220430 and 20221399") == "on 2022-04-29 to 2022-04-30 and 20221399"
     assert numbers.listed(["a", "b", "c"]) == "a, b and c"
     assert numbers.listed(["a"]) == "a"
     assert numbers.moment(1_650_812_741_436) == "2022-04-24 15:05:41 UTC"

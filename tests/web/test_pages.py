@@ -19,6 +19,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 from mainstem.base.settings import parse_settings
+from mainstem.web.render import prose
 from mainstem.workspace.layout import Workspace
 
 pytestmark = pytest.mark.web
@@ -104,6 +105,8 @@ def test_a_page_is_whole_and_breaks_no_rule_of_wcag_on_any_screen(
     page, outside = opened(browser, address + path.replace("ITEM", item_path))
     assert _not_whole(page) == []
     page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    if "?regime=" in path:
+        page.evaluate(ONE_OF_A_KIND)  # the frozen page has the same rows, and shows them all
     for width, scheme in SCREENS:
         page.set_viewport_size({"width": width, "height": 900})
         page.emulate_media(color_scheme=scheme)
@@ -396,6 +399,13 @@ def test_a_regime_without_evidence_names_its_command_and_the_other_is_a_step_awa
     refused = httpx2.get(f"{address}/side-by-side?regime=frosen")
     assert refused.status_code == 400
     assert "frozen" in refused.text
+
+
+def test_a_sentence_keeps_its_numbers_whole_and_stays_text() -> None:
+    told = str(prose("<b> -0.0061 [-0.0827, +0.0722] on 2022-04-29; feed-9, +0.5 (a)"))
+    assert told == (
+        '&lt;b&gt; <span class="whole">−0.0061 [−0.0827, +0.0722]</span> on <span class="whole">2022-04-29</span>; feed-9, +0.5 (a)'
+    )
 
 
 def test_the_overview_is_headed_by_the_short_answer(address: str, empty: tuple[Workspace, str]) -> None:

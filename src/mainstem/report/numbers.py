@@ -7,6 +7,7 @@ on which side of 0 a bound lies. Shares are percent. Times have three digits. Tw
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -16,6 +17,8 @@ _MINUS: Final = "−"
 _SPACE: Final = "\u00a0"
 """Keeps a number and its unit on one line."""
 _MOST_DECIMALS: Final = 5
+_DAY: Final = re.compile(r"\b20\d\d(?:0[1-9]|1[0-2])(?:[0-2]\d|3[01])\b")
+_SPAN: Final = re.compile(r"(\d{4}-\d\d-\d\d)–(\d{4}-\d\d-\d\d)")
 
 
 def metric(value: float | None) -> str:
@@ -106,6 +109,12 @@ def day(number: int) -> str:
     """A log's day, 20220429, as 2022-04-29."""
     text = str(number)
     return f"{text[:4]}-{text[4:6]}-{text[6:]}" if len(text) == 8 else text
+
+
+def dated(text: str) -> str:
+    """Words in which a log's days, 20220429, are written as dates, and a span of them with ``to``."""
+    text = _DAY.sub(lambda found: day(int(found[0])), text)
+    return _SPAN.sub(r"\1 to \2", text)
 
 
 def days(numbers: list[int] | tuple[int, ...]) -> str:

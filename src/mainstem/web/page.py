@@ -34,6 +34,7 @@ class Page:
         heading: The answer, as a sentence.
         lead: What the answer rests on.
         answer: The verdict, where the page gives one.
+        mark: What stands beside the verdict's shape where the one word would say too much.
         source: ``real`` or ``made``; empty when it does not matter.
         tables: In the order of the page; the first is what ``.csv`` gives unless one is named.
         figures: By name.
@@ -55,6 +56,7 @@ class Page:
     again: str = ""
     query: str = ""
     status: int = 200
+    mark: str = ""
 
     def table(self, name: str) -> Table | None:
         """The table of this name, or None."""

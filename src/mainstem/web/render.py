@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Any, Final
 from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from mainstem.report import numbers
 from mainstem.report.figure import Figure
@@ -23,6 +24,8 @@ NAVIGATION: Final = (
     ("shadow", "Shadow diff"),
     ("migration", "Migration"),
 )
+_HYPHEN: Final = re.compile(r"(?<=[ (\[…])-(?=\.?\d)")
+_WHOLE: Final = re.compile(r"(\b\d{4}-\d\d-\d\d\b|[+−]?\d*\.\d+ [(\[][+−\d.]+(?:…|, )[+−\d.]+[)\]])")
 _TEMPLATES: Final = {"": "overview.html", "explorer/item": "item.html"}
 
 
@@ -46,6 +49,7 @@ def environment() -> Environment:
         "seconds": numbers.duration_s,
         "moment": numbers.moment,
         "words": words,
+        "prose": prose,
     }
     made.globals |= {"shapes": SHAPES, "navigation": NAVIGATION, "mark": _mark}
     return made
@@ -54,6 +58,12 @@ def environment() -> Environment:
 def words(name: str) -> str:
     """A name from the code or the log as words: ``long_view`` is ``long view``."""
     return str(name).replace("_", " ")
+
+
+def prose(text: str) -> Markup:
+    """A sentence with minus signs in its numbers, in which neither a date nor a number with its bounds is torn apart."""
+    signed = _HYPHEN.sub("−", text)
+    return Markup(_WHOLE.sub(r'<span class="whole">\1</span>', str(escape(signed))))
 
 
 def _mark(arm: str, arms: list[str]) -> Markup:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -67,10 +66,9 @@ def _answer(demo: Found) -> tuple[str, str]:
 
 
 def _set(said: str) -> str:
-    """Words of the terminal as a page writes them: days with dashes, minus signs, a capital first."""
-    said = re.sub(r"\b20\d{6}\b", lambda found: numbers.day(int(found[0])), said)
-    said = re.sub(r"(\d{4}-\d\d-\d\d)–(?=\d{4}-)", r"\1 to ", said)
-    return re.sub(r"(?<=[ (…])-(?=[.\d])", "−", said[:1].upper() + said[1:])
+    """Words of the terminal as a page writes them: days as dates, a capital first."""
+    said = numbers.dated(said)
+    return said[:1].upper() + said[1:]
 
 
 def _source(demo: Found) -> str:
@@ -160,8 +158,8 @@ _SUMMARIES: Final = {
 async def _tile(site: Site, name: str) -> dict[str, Any]:
     title, path, summary, command = _SUMMARIES[name]
     found = await site.evidence(name)
-    tile = {"title": title, "path": path, "heading": "", "answer": "", "gain": None, "command": ""}
+    tile = {"title": title, "path": path, "heading": "", "answer": "", "mark": "", "gain": None, "command": ""}
     if found is None:
         return tile | {"command": command}
     short = summary(found)
-    return tile | {"heading": short.heading, "answer": short.answer, "gain": short.gain}
+    return tile | {"heading": short.heading, "answer": short.answer, "mark": short.mark, "gain": short.gain}

@@ -41,6 +41,8 @@ class Summary:
     heading: str
     answer: str
     gain: Found | None = None
+    mark: str = ""
+    """What stands beside the answer's shape instead of the answer, where the claims differ."""
 
 
 def summary(found: Found) -> Summary:
@@ -58,7 +60,8 @@ def summary(found: Found) -> Summary:
         parts += [f"{open_} {'is' if open_ == 1 else 'are'} undecided"] if open_ else []
         heading = "; ".join(parts)
     worst = "does not hold" if fails else "undecided" if holds < len(answers) else "holds"
-    return Summary(heading, worst, _gain(found))
+    mark = "not all hold" if holds and fails else "some undecided" if holds < len(answers) and holds else ""
+    return Summary(heading, worst, _gain(found), mark)
 
 
 def _gain(found: Found) -> Found | None:
@@ -99,7 +102,9 @@ def told(found: Found, regime: Regime, about: Found, source: str) -> Page:
         "calibration_first": _of_all(tables[-1]),
     }
     heading = f"{TITLE[regime]}: {short.heading[:1].lower()}{short.heading[1:]}"
-    return Page("side-by-side", heading, lead, short.answer, source, tables, figures, facts, again=COMMAND)
+    return Page(
+        "side-by-side", heading, lead, short.answer, source, tables, figures, facts, again=COMMAND, mark=short.mark
+    )
 
 
 def _of_all(table: Table) -> int:
@@ -227,7 +232,7 @@ def _public(found: Found, regime: Regime) -> Table:
         Column("skill", "Skill", "share"),
         Column("told_by", "Told by"),
     )
-    figures, note = tuple(found["public_figures"]), found["public_note"]
+    figures, note = tuple(found["public_figures"]), numbers.dated(found["public_note"])
     if figures and regime != "frozen":
         figures, note = (), "Published figures stand beside the frozen state: they, too, knew nothing after training."
     return Table("public", "Public KuaiRand-Pure figures to stand beside", columns, figures, note)
