@@ -73,7 +73,7 @@ def test_the_shadow_diff_tells_of_both_programs(place, stack):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, 2, 3, 4])
 def test_a_planted_fault_is_found_in_its_stage(place, stack, kind, seed):
     found, diff = find_planted(stack, read_log(place.log), kind, seed, requests=40)
     assert found.right, diff.sentence

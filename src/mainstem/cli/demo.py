@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mainstem.cli.terminal import Terminal, table
+from mainstem.cli.terminal import NO, Terminal
+
+if TYPE_CHECKING:
+    from mainstem.workspace.shadow import Found
 
 
 def run_demo(terminal: Terminal, folder: Path, source: Path | None, *, made: bool, seed: int | None) -> None:
@@ -33,9 +37,10 @@ def run_demo(terminal: Terminal, folder: Path, source: Path | None, *, made: boo
 
 
 def run_break(terminal: Terminal, folder: Path, kind: str, seed: int | None) -> None:
-    """Plants one fault in the demo's unified stack and shows what the shadow diff says of it."""
+    """Plants one fault (or, with ``all``, one of each kind) in the demo's unified stack; the shadow diff must name it."""
     from dataclasses import asdict
 
+    from mainstem.stacks.faults import KINDS
     from mainstem.workspace.layout import Workspace
     from mainstem.workspace.log import open_log
     from mainstem.workspace.platform import open_stack
@@ -46,18 +51,23 @@ def run_break(terminal: Terminal, folder: Path, kind: str, seed: int | None) -> 
         log = open_log(place)
         stack = open_stack(place, log)
         step.outcome = f"{stack.name}, {len(stack.catalog.items):,} items"
-    with terminal.step("shadow diff") as step:
-        found, diff = find_planted(stack, log, kind, place.settings.seed if seed is None else seed)
-        step.outcome = f"{diff.requests} requests through the healthy and the broken stack"
-    place.write_evidence("break", diff)
-    stages = [
-        {"stage": one.stage, "differ": one.differ_share, "of its own": one.own_share} for one in diff.stages if one.told
-    ]
+    seed = place.settings.seed if seed is None else seed
+    results = []
+    for one in KINDS if kind == "all" else (kind,):
+        with terminal.step(f"break {one}") as step:
+            found, diff = find_planted(stack, log, one, seed)
+            step.outcome = f"{diff.requests} requests through the healthy and the broken stack"
+        place.write_evidence("break", diff)
+        results.append(found)
+    right = sum(found.right for found in results)
+    told = "\n\n".join(_found(found) for found in results)
+    summary = f"\n\n{right} of {len(results)} named in the right stage" if kind == "all" else ""
+    terminal.answer([asdict(found) for found in results], told + summary)
+    if right < len(results):
+        raise SystemExit(NO)
+
+
+def _found(found: Found) -> str:
     planted = " / ".join(part for part in found.planted if part)
-    terminal.answer(
-        asdict(found),
-        f"{table(stages)}\n\nplanted  {planted}: {found.story}\nfound    {found.sentence}\n"
-        f"         {'● the right stage' if found.right else '■ not what was planted'}",
-    )
-    if not found.right:
-        raise SystemExit(3)
+    verdict = "● the right stage" if found.right else "■ not what was planted"
+    return f"planted  {planted}: {found.story}\nfound    {found.sentence}\n         {verdict}"

@@ -33,7 +33,7 @@ def demo(
     workspace: Annotated[Path, typer.Option("--workspace", "-w", help="Where the demo works.")] = DEMO,
     made: Annotated[bool, typer.Option("--made", help="On a made world even if a real log is there.")] = False,
     plant: Annotated[
-        str | None, typer.Option("--break", help="Plant a fault: feature, source, model, value or rule.")
+        str | None, typer.Option("--break", help="Plant a fault: feature, source, model, value, rule, or all.")
     ] = None,
     serve: Annotated[
         bool | None, typer.Option("--serve/--no-serve", help="Keep the pages up at the end. Default: on a terminal.")

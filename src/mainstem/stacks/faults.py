@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -29,15 +29,22 @@ class Fault:
     story: str
 
 
-def plant(stack: Stack, kind: str, seed: int) -> Fault:
+def plant(stack: Stack, kind: str, seed: int, rules: Sequence[str] = ()) -> Fault:
     """The stack with one seeded fault of this kind.
+
+    Args:
+        stack: A healthy stack.
+        kind: One of ``KINDS``.
+        seed: Chooses which part breaks.
+        rules: The rules that fire on the requests at hand; a rule that never fires can be lost without a trace. Empty is any.
 
     Raises:
         RequestError: No such kind (``request-006``).
     """
     if kind not in KINDS:
         raise RequestError(f"no fault is called {kind!r}", code="request-006", hint=did_you_mean(kind, KINDS))
-    return KINDS[kind](stack, np.random.default_rng(seed))
+    random = np.random.default_rng(seed)
+    return _rule(stack, random, rules) if kind == "rule" else KINDS[kind](stack, random)
 
 
 def _feature(stack: Stack, random: np.random.Generator) -> Fault:
@@ -66,8 +73,8 @@ def _value(stack: Stack, random: np.random.Generator) -> Fault:
     return Fault(replace(stack, value=broken), "value", "", "a weight with its sign lost")
 
 
-def _rule(stack: Stack, random: np.random.Generator) -> Fault:
-    name = str(random.choice(stack.control.rules))
+def _rule(stack: Stack, random: np.random.Generator, rules: Sequence[str] = ()) -> Fault:
+    name = str(random.choice(tuple(rules) or stack.control.rules))
     return Fault(replace(stack, control=stack.control.without(name)), "rule", name, "a rule lost in a merge")
 
 

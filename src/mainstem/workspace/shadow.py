@@ -101,9 +101,14 @@ class Found:
 
 def find_planted(stack: Stack, log: Log, kind: str, seed: int, requests: int = 60) -> tuple[Found, ShadowDiff]:
     """Breaks one part of the stack, mirrors the same requests to both, and asks the shadow diff where they part."""
-    fault = plant(stack, kind, seed)
+    if kind not in KINDS:
+        plant(stack, kind, seed)  # refuses the name before anything is run
     asked = sample_requests(log, requests, seed, count=20)
-    pairs = [(from_slate(run(_dry(stack), one)), from_slate(run(_dry(fault.stack), one))) for one in asked]
+    healthy = [run(_dry(stack), one) for one in asked]
+    fired = {rule for slate in healthy for rule, _, _ in (slate.trace.fired if slate.trace else ())}
+    fault = plant(stack, kind, seed, sorted(fired))
+    broken = [run(_dry(fault.stack), one) for one in asked]
+    pairs = [(from_slate(one), from_slate(other)) for one, other in zip(healthy, broken, strict=True)]
     diff = diff_traces(pairs, left="healthy", right="broken")
     return _verdict(fault, kind, diff), diff
 
