@@ -89,7 +89,7 @@ class Originals:
 
     def __init__(self, canonical: Rows) -> None:
         self._canonical = canonical
-        self._any_reposts = bool((canonical != np.arange(len(canonical))).any())
+        self._any_reposts = bool(((canonical != np.arange(len(canonical))) & (canonical >= 0)).any())
 
     def removes(self, request: Request, user: Any, pool: Pool) -> NDArray[np.bool_]:
         """True for every candidate after the first of its original."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mainstem.base.order import best_first
 from mainstem.base.request import FIRST_RULE, KEPT, SCORED_TOO_LOW, Floats, Pool, Request, Rows, Selection
 from mainstem.base.seeds import uniforms
 from mainstem.control.filters import Filter
@@ -22,6 +23,9 @@ _OFF: dict[str, dict[str, Any]] = {
 
 _POOL_FACTOR = 6
 """The greedy pass looks at this many candidates a slot before it looks at all of them."""
+
+_FEW = 24
+"""Up to here, comparing with each of some codes beats ``np.isin``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,7 @@ class SurfaceControl:
         """Which candidates are shown, in what order, and why the others are not."""
         rules = self._slate_rules[request.surface]
         removed_by = np.full(len(pool.rows), SCORED_TOO_LOW, np.int16)
-        order = np.lexsort((pool.rows, -values))
+        order = best_first(values, pool.rows)
         alive = self._filtered(request, user, pool, order, removed_by)
         fired: list[tuple[str, int, str]] = []
         if rules.variety < 1 and len(alive) > 1:
@@ -126,7 +130,7 @@ class SurfaceControl:
         category = np.asarray(self._categories[pool.rows[head]], np.int64)
         height = values[head] - values[head[-1]]
         discounted = np.where(category <= 0, height, height * keep ** _occurrence(category))
-        moved = np.lexsort((pool.rows[head], -discounted))
+        moved = best_first(discounted, pool.rows[head])
         before = np.arange(len(head))
         for position in head[moved[moved > before]][:count].tolist():
             fired.append(("variety", position, "promoted"))
@@ -259,11 +263,13 @@ class _Draft:
 
     def may_enter(self, slot: int, positions: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of these candidates are not on the slate and may stand in this slot."""
-        allowed = ~np.isin(positions, self.taken)
+        free = np.ones(len(self._creators), np.bool_)
+        free[self.taken] = False
+        allowed = free[positions]
         if self._cap:
             leaving = int(self._creators[self.taken[slot]])
             full = [creator for creator, held in self._held.items() if held >= self._cap and creator != leaving]
-            allowed &= ~np.isin(self._creators[positions], full)
+            allowed &= ~_any_of(self._creators[positions], full)
         return allowed
 
     def replace(self, slot: int, position: int) -> bool:
@@ -277,12 +283,23 @@ class _Draft:
         return True
 
 
+def _any_of(codes: NDArray[np.int64], wanted: list[int]) -> NDArray[np.bool_]:
+    """Which codes are among these; for a few, comparing with each is cheaper than sorting them all."""
+    if len(wanted) > _FEW:
+        return np.isin(codes, wanted)
+    among = np.zeros(len(codes), np.bool_)
+    for one in wanted:
+        among |= codes == one
+    return among
+
+
 def _occurrence(codes: NDArray[np.int64]) -> NDArray[np.int64]:
     """How many equal codes stand before each position."""
     order = np.argsort(codes, kind="stable")
     grouped = codes[order]
-    starts = np.flatnonzero(np.r_[True, grouped[1:] != grouped[:-1]])
-    counts = np.arange(len(codes)) - np.repeat(starts, np.diff(np.r_[starts, len(codes)]))
+    place = np.arange(len(codes))
+    starts = np.where(np.append(True, grouped[1:] != grouped[:-1]), place, 0)
+    counts = place - np.maximum.accumulate(starts)
     out = np.empty(len(codes), np.int64)
     out[order] = counts
     return out

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from mainstem.base.order import best_first
 from mainstem.base.request import Found
 from mainstem.retrieval.clusters import interest_clusters
 from mainstem.retrieval.search import top_k
@@ -63,8 +64,9 @@ class InvertedLists:
         rows = (
             self._rows[at - offsets[span] + np.array([start for start, _ in spans], np.int64)[span]] if len(at) else at
         )
-        order = np.lexsort((rows, -scores[at]))
-        return Found(rows=rows[order], scores=scores[at][order])
+        found = scores[at]
+        order = best_first(found, rows)
+        return Found(rows=rows[order], scores=found[order])
 
     def _chosen(self, query: Vectors, k: int) -> NDArray[np.int64]:
         """The lists with the nearest centres: at least ``probes``, and enough that k is a small share of what they hold."""

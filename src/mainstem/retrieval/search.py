@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from mainstem.base.order import best_first
 from mainstem.base.request import Floats, Found, Rows
 
 _STRIDE: Final = 64
@@ -27,7 +28,7 @@ def top_k(scores: Floats, k: int) -> Rows:
         bound = np.partition(best, len(best) - k)[len(best) - k]
         near = near[best >= bound]
         best = scores[near]
-    order = np.lexsort((near, -best))[:k]
+    order = best_first(best, near)[:k]
     chosen = near[order]
     return chosen[best[order] > -np.inf]
 

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mainstem.base.order import best_first
 from mainstem.base.request import Floats, Found, Request, Rows
 from mainstem.base.seeds import uniforms
 from mainstem.retrieval.inverted import InvertedLists
@@ -92,7 +93,7 @@ class Interests:
         lists = [self._lists[one][: max(1, int(limit * part))] for one, part in zip(strongest, share, strict=True)]
         rows = np.concatenate(lists)
         scores = np.concatenate([self._quality[one] * part for one, part in zip(lists, share, strict=True)])
-        order = np.lexsort((rows, -scores))[:limit]
+        order = best_first(scores, rows)[:limit]
         return Found(rows=rows[order], scores=scores[order])
 
 
