@@ -43,14 +43,7 @@ def write_folder(folder: Path, rows: int = 700, seed: int = 11) -> Path:
             "integrity": pl.Series(integrity, dtype=pl.Int8),
         }
     ).write_parquet(folder / "items.parquet")
-    users = 1 + np.arange(USERS)
-    pl.DataFrame(
-        {
-            "user_id": users,
-            "utc_offset_min": np.full(USERS, 480, dtype=np.int16),
-            "activity": np.where(users % 2 == 0, "full_active", "low_active"),
-        }
-    ).write_parquet(folder / "users.parquet")
+    write_users(folder)
     love = rng.integers(0, 8, USERS + 1)
     user, item = rng.integers(1, USERS + 1, rows), rng.integers(0, ITEMS - 4, rows)
     touched = rng.random(rows) < np.where(tag[item] == love[user], 0.7, 0.15)
@@ -84,6 +77,18 @@ def write_folder(folder: Path, rows: int = 700, seed: int = 11) -> Path:
         }
     ).write_parquet(folder / "history.parquet")
     return folder
+
+
+def write_users(folder: Path) -> None:
+    """Two cohorts, half and half."""
+    users = 1 + np.arange(USERS)
+    pl.DataFrame(
+        {
+            "user_id": users,
+            "utc_offset_min": np.full(USERS, 480, dtype=np.int16),
+            "activity": np.where(users % 2 == 0, "full_active", "low_active"),
+        }
+    ).write_parquet(folder / "users.parquet")
 
 
 def ask(item_ids: list[int] | None = None, **changes: object) -> dict:
