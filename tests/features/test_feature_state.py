@@ -10,12 +10,15 @@ import pytest
 from feature_log import START_MS, Tables
 
 from mainstem.base.errors import StoreError
+from mainstem.base.heads import HEADS
 from mainstem.features import define
 from mainstem.features.catalog import Catalog
 from mainstem.features.cross import cross_side
 from mainstem.features.feedback import FeedbackBatch
 from mainstem.features.online import FUTURE_MS, Applied, FeatureState
-from mainstem.features.statics import Rates, Statics
+from mainstem.features.recent import Moments, Totals, user_side
+from mainstem.features.recent_one import user_side_of_one
+from mainstem.features.statics import STRENGTH, Rates, Statics
 
 
 @pytest.fixture
@@ -131,6 +134,17 @@ def test_one_users_cross_features_are_those_of_any_request(small: Tables, state:
     for user in range(-1, 30):
         wanted = cross_side(state.recent(user), rows, state.likeness)
         np.testing.assert_allclose(state.cross(user, rows, START_MS), wanted, atol=1e-6)
+
+
+def test_one_requests_user_features_are_those_of_many(small: Tables, state: FeatureState) -> None:
+    state.apply(FeedbackBatch.from_frame(small.impressions))
+    nothing, last = np.zeros((1, len(HEADS))), int(small.impressions["time_ms"].max())
+    for user in range(-1, 40):
+        for slot, surface, now in ((0, -1, -1), (3, 0, last), (24, 7, last + 900_000), (1, 8, START_MS)):
+            moments = Moments(*(np.array([one], np.int64) for one in (user, slot, surface, now)))  # type: ignore[arg-type]
+            asked = (moments, Totals(np.array([user + 2.0]), nothing + 1.0, nothing + 0.5), state.catalog)
+            asked = (state.recent(user), *asked, state.statics.rates, STRENGTH)
+            np.testing.assert_allclose(user_side_of_one(*asked), user_side(*asked)[0], atol=1e-6)
 
 
 def test_a_restart_goes_on_where_it_was(small: Tables, state: FeatureState, tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from mainstem.features.cross import Likeness
 from mainstem.features.cross_one import OneUser
 from mainstem.features.feedback import UNKNOWN_TIME, FeedbackBatch
 from mainstem.features.finished import Finished
-from mainstem.features.recent import Moments, Recent, Totals, user_side
+from mainstem.features.recent import Moments, Recent, Totals
+from mainstem.features.recent_one import user_side_of_one
 from mainstem.features.statics import STRENGTH, Statics, scenario_slot
 
 FUTURE_MS = 5 * 60_000
@@ -121,7 +122,8 @@ class FeatureState:
         )
         total = self._sums["user"][[user_row]] if user_row >= 0 else np.zeros((1, sums.WIDTH))
         totals = Totals(total[:, sums.COUNT], total[:, sums.GOOD], total[:, sums.EXPECTED])
-        return user_side(self.recent(user_row), moments, totals, self.catalog, self.statics.rates, STRENGTH)[0]
+        recent = self.recent(user_row)
+        return user_side_of_one(recent, moments, totals, self.catalog, self.statics.rates, STRENGTH)
 
     def item_side(self, rows: NDArray[np.int32], surface: int, now_ms: int) -> NDArray[np.float32]:
         """The item features of candidates. Shapes: [n, len(define.ITEM)]."""
