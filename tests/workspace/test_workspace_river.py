@@ -143,3 +143,16 @@ def test_a_model_whose_features_do_not_match_is_refused(place, tmp_path):
     with pytest.raises(ModelError) as refused:
         load_model(Path(tmp_path))
     assert refused.value.code == "model-001"
+
+
+def test_a_model_of_another_version_is_refused(place, tmp_path):
+    from mainstem.base.errors import ModelError
+    from mainstem.ranking.model import load_model
+
+    (tmp_path / "model.json").write_bytes((place.unified_model / "model.json").read_bytes())
+    with np.load(place.unified_model / "model.npz") as held:
+        np.savez(tmp_path / "model.npz", **{name: held[name] for name in held.files if name != "weight_gate_b"})
+    with pytest.raises(ModelError) as refused:
+        load_model(Path(tmp_path))
+    assert refused.value.code == "model-002"
+    assert "gate_b" in refused.value.message

@@ -97,6 +97,7 @@ def primary_result(noted: NotedPrimary, test: Judged, ledger: Ledger, drawn: Res
 
     primary = interval(noted.primary)
     low, high = ends(test, noted.place)
+    own = test.measured(noted.place, noted.arm, noted.form)
     told = primary is not None and low is not None and high is not None and high > low
     return PrimaryResult(
         surface=noted.place.surface,
@@ -106,6 +107,7 @@ def primary_result(noted: NotedPrimary, test: Judged, ledger: Ledger, drawn: Res
         ndcg=interval(noted.ndcg),
         primary=primary,
         skill=(primary.mid - low) / (high - low) if told and primary and low is not None and high is not None else None,
+        auc=own.value("auc") if own else None,
     )
 
 

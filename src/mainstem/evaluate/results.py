@@ -35,7 +35,8 @@ class PrimaryResult:
     """One arm's primary number on the test days: the mean of GAUC and nDCG, for one surface or all.
 
     ``score`` says what ordered the rows: the arm's ``head`` for the primary outcome or its own final ``order``.
-    ``skill`` is the share of the way from a random to a perfect order, which other days can be compared by.
+    ``skill`` is the share of the way from a random to a perfect order, which other days can be compared by. ``auc`` is the
+    same score's AUC over all rows: below .5 beside a high GAUC, the score counts a user's luck.
     """
 
     surface: str
@@ -45,6 +46,7 @@ class PrimaryResult:
     ndcg: Interval | None
     primary: Interval | None
     skill: float | None
+    auc: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ class SideBySide:
     def primary_table(self) -> list[dict[str, str | int | float | None]]:
         """One flat row for each surface and arm, bounds in columns of their own."""
         return [
-            {"surface": row.surface, "arm": row.arm, "score": row.score, "skill": row.skill}
+            {"surface": row.surface, "arm": row.arm, "score": row.score, "skill": row.skill, "auc": row.auc}
             | flat("gauc", row.gauc)
             | flat("ndcg", row.ndcg)
             | flat("primary", row.primary)

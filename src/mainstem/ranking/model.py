@@ -96,6 +96,13 @@ def load_model(folder: Path) -> Model:
             hint="mainstem train",
         ) from None
     _check_features(card)
+    missing = [name for name in WEIGHTS if f"weight_{name}" not in arrays]
+    if missing:
+        raise ModelError(
+            f"the model in {folder.name!r} holds no weights {', '.join(missing)}: it was written by another version",
+            code="model-002",
+            hint="mainstem train",
+        )
     return Model(
         weights={name: arrays[f"weight_{name}"] for name in WEIGHTS},
         statics=Statics.from_arrays(
