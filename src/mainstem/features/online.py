@@ -70,6 +70,7 @@ class FeatureState:
         self._head = np.zeros(users, np.int64)
         self._last_ms = np.full(users, UNKNOWN_TIME, np.int64)
         self._bucket = -1
+        self._last_read: tuple[int, Recent] | None = None
         self._sums: dict[str, NDArray[np.float64]] = {
             "item": np.zeros((items, sums.WIDTH)),
             "surface": np.zeros((items * define.SURFACE_SLOTS, len(sums.FEW))),
@@ -150,7 +151,12 @@ class FeatureState:
         return self._cross.features(self.recent(user_row), rows)
 
     def recent(self, user_row: int) -> Recent:
-        """A user's kept events, latest first. Shapes: [1, 50]."""
+        """A user's kept events, latest first, read only: one request asks several times. Shapes: [1, 50]."""
+        if self._last_read is None or self._last_read[0] != user_row:
+            self._last_read = (user_row, self._events_of(user_row))
+        return self._last_read[1]
+
+    def _events_of(self, user_row: int) -> Recent:
         if user_row < 0:
             return Recent.blank((1, define.KEPT))
         places = (self._head[user_row] - 1 - np.arange(define.KEPT)) % define.KEPT
@@ -225,6 +231,7 @@ class FeatureState:
 
     def _add_users(self, events: Recent, users: NDArray[np.int32], adds: sums.Sums) -> sums.Sums:
         """Moves the users' lists and sums forward; answers each event's user sums before it."""
+        self._last_read = None
         order = np.argsort(users, kind="stable")
         order = order[np.searchsorted(users[order], 0) :]
         user = users[order].astype(np.int64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -17,6 +17,7 @@ Array = NDArray[np.float32]
 
 EXPERTS: Final = 3
 _PART: Final = 32_768
+_TILE: Final = 168
 STATIC_DIM: Final = DURATION_BUCKETS + KIND_SLOTS + 1
 WEIGHTS: Final = (
     "user_in", "user_bias", "item_in", "cross_in", "static_in", "vector_in", "id_in", "category_in",
@@ -41,8 +42,8 @@ def static_inputs(catalog: Catalog) -> Array:
 class _Working:
     """What one request is computed in. The last column of ``inputs`` is 1, the last row of both weights the user's share.
 
-    Shapes: ``inputs[n, i + x + 1]``, ``hidden[n, h]``, ``first[n, h]``, ``experts[n, e]``, ``first_w[i + x + 1, h]``,
-    ``head_w[i + x + 1, 8]``.
+    Shapes: ``inputs[n, i + x + 1]``; of a tile of t candidates ``hidden[t, h]``, ``first[t, h]``, ``experts[t, e]``;
+    ``first_w[i + x + 1, h]``, ``head_w[i + x + 1, 8]``.
     """
 
     inputs: Array
@@ -51,10 +52,6 @@ class _Working:
     experts: Array
     first_w: Array
     head_w: Array
-
-    def head(self, n: int) -> _Working:
-        """The first n rows of what has one a candidate."""
-        return _Working(self.inputs[:n], self.hidden[:n], self.first[:n], self.experts[:n], self.first_w, self.head_w)
 
 
 @dataclass(slots=True)
@@ -119,18 +116,25 @@ class Network:
         self._finite_inputs(work.inputs)
         np.add(user @ w["user_in"], w["user_bias"], out=work.first_w[-1])
         np.add(user @ w["head_user_w"], w["head_b"], out=work.head_w[-1])
-        np.matmul(work.inputs, work.first_w, out=work.hidden)
-        np.take(self._item_first, item_rows, axis=0, out=work.first, mode="wrap")
-        np.add(work.hidden, work.first, out=work.hidden)
-        np.maximum(work.hidden, 0.0, out=work.hidden)
-        np.matmul(work.hidden, w["expert_w"], out=work.experts)
-        np.add(work.experts, w["expert_b"], out=work.experts)
-        np.maximum(work.experts, 0.0, out=work.experts)
         gate = _softmax(user @ w["gate_w"] + w["gate_b"])
         mixed = np.repeat(gate, work.experts.shape[1] // EXPERTS)[:, None] * self._head_tiled
-        logits = work.experts @ mixed
-        logits += work.inputs @ work.head_w
+        logits = work.inputs @ work.head_w
+        for start in range(0, len(item_rows), _TILE):
+            at = slice(start, start + _TILE)
+            logits[at] += self._tile(work, work.inputs[at], item_rows[at]) @ mixed
         return np.asarray(logits, np.float32)
+
+    def _tile(self, work: _Working, inputs: Array, item_rows: NDArray[np.int32]) -> Array:
+        """What the experts say of some candidates. As many as leave the processor's second cache room for the weights."""
+        w, n = self._w, len(inputs)
+        hidden, first, experts = work.hidden[:n], work.first[:n], work.experts[:n]
+        np.matmul(inputs, work.first_w, out=hidden)
+        np.take(self._item_first, item_rows, axis=0, out=first, mode="wrap")
+        np.add(hidden, first, out=hidden)
+        np.maximum(hidden, 0.0, out=hidden)
+        np.matmul(hidden, w["expert_w"], out=experts)
+        np.add(experts, w["expert_b"], out=experts)
+        return np.maximum(experts, 0.0, out=experts)
 
     def _working(self, n: int) -> _Working:
         """Working arrays of this thread, kept between requests: fresh ones would cost a page fault every 4 kB."""
@@ -141,15 +145,15 @@ class Network:
             hidden, experts = w["expert_w"].shape
             held = self._local.arrays = _Working(
                 inputs=ones,
-                hidden=np.empty((size, hidden), np.float32),
-                first=np.empty((size, hidden), np.float32),
-                experts=np.empty((size, experts), np.float32),
+                hidden=np.empty((_TILE, hidden), np.float32),
+                first=np.empty((_TILE, hidden), np.float32),
+                experts=np.empty((_TILE, experts), np.float32),
                 first_w=np.concatenate([w["item_in"], w["cross_in"], w["user_bias"][None]]),
                 head_w=np.concatenate(
                     [w["head_item_w"], np.zeros((len(w["cross_in"]), len(w["head_b"])), np.float32), w["head_b"][None]]
                 ),
             )
-        return held.head(n)
+        return replace(held, inputs=held.inputs[:n])
 
     def many(self, user: Array, item_rows: NDArray[np.int32], item: Array, cross: Array) -> Array:
         """The same for n requests with one candidate each. Shapes: ``user`` is ``[n, u]``, the answer ``[n, 8]``."""
