@@ -33,14 +33,19 @@ class RankFusion:
         self._weights = [(weights or {}).get(name, 1.0) for name in sources]
         self._candidates = candidates
         self._constant = constant
+        self._held: NDArray[np.float64] = np.empty(0)
+
+    def _ranks(self, size: int) -> NDArray[np.float64]:
+        """``constant`` + rank of the first places; kept, because every request asks for the same."""
+        if size > len(self._held):
+            self._held = np.arange(max(size, 1_000)) + (self._constant + 1.0)
+        return self._held[:size]
 
     def merge(self, request: Request, found: list[Found]) -> Pool:
         """Every candidate once, best fused score first; ties go to the smaller row."""
         rows = np.concatenate([one.rows for one in found])
         sizes = [len(one.rows) for one in found]
-        score = np.concatenate(
-            [weight / (self._constant + 1 + np.arange(size)) for weight, size in zip(self._weights, sizes, strict=True)]
-        )
+        score = np.concatenate([weight / self._ranks(size) for weight, size in zip(self._weights, sizes, strict=True)])
         bit = np.repeat(np.left_shift(np.uint32(1), np.arange(len(found), dtype=np.uint32)), sizes)
         if not len(rows):
             return Pool(rows, bit, score)
