@@ -38,7 +38,7 @@ class RankFusion:
     def _ranks(self, size: int) -> NDArray[np.float64]:
         """``constant`` + rank of the first places; kept, because every request asks for the same."""
         if size > len(self._held):
-            self._held = np.arange(max(size, 1_000)) + (self._constant + 1.0)
+            self._held = np.asarray(self._constant + 1 + np.arange(max(size, 1_000)), np.float64)
         return self._held[:size]
 
     def merge(self, request: Request, found: list[Found]) -> Pool:
