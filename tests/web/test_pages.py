@@ -371,7 +371,7 @@ def test_each_regime_has_its_own_numbers_and_twins(address: str) -> None:
     assert all("regime=continuous" in link for link in twins)
 
 
-def test_pooled_auc_is_told_only_of_the_score_it_was_measured_on(address: str) -> None:
+def test_pooled_auc_is_told_of_the_score_that_ordered_the_rows(address: str) -> None:
     content = httpx2.get(f"{address}/side-by-side.json").json()
     known = {
         (row["arm"], row["score"]): row["auc"]
@@ -382,8 +382,7 @@ def test_pooled_auc_is_told_only_of_the_score_it_was_measured_on(address: str) -
     long_view = next(row for row in heads if row["head"] == "long_view")
     assert known["unified", "head"] == long_view["unified"]
     assert known["interest-first", "order"] == long_view["interest-first"]
-    assert known["unified", "order"] is None
-    assert known["rank-average", "order"] is None
+    assert known["unified", "order"] not in (None, known["unified", "head"])
 
 
 def test_a_regime_without_evidence_names_its_command_and_the_other_is_a_step_away(empty: tuple[Workspace, str]) -> None:

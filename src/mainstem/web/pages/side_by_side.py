@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from starlette.requests import Request
 
-from mainstem.evaluate.arms import BLEND
 from mainstem.report import numbers
 from mainstem.report.figure import Figure
 from mainstem.report.marks import above_zero
@@ -183,10 +182,7 @@ def _forest(found: Found, regime: Regime) -> Figure:
 
 
 def _primary(found: Found) -> Table:
-    rows = [
-        {**row, "where": "all surfaces" if row["surface"] == ALL else row["surface"], "auc": _pooled_auc(found, row)}
-        for row in found["primary"]
-    ]
+    rows = [{**row, "where": "all surfaces" if row["surface"] == ALL else row["surface"]} for row in found["primary"]]
     columns = (
         Column("where", "Surface"),
         Column("arm", "Arm"),
@@ -204,24 +200,6 @@ def _primary(found: Found) -> Table:
     )
     head = found["primary_head"].replace("_", " ")
     return Table("primary", f"Every arm on {head}, with 95 % intervals", columns, tuple(rows), note)
-
-
-def _pooled_auc(found: Found, row: Found) -> float | None:
-    """The AUC over all rows of the score that ordered them; None where only another score's was measured."""
-    if row.get("auc") is not None:
-        return row["auc"]
-    arm, surface = row["arm"], row["surface"]
-    with_head = any(one["arm"] == arm and one["score"] == "head" for one in found["primary"]) or arm == BLEND
-    if row["score"] != ("head" if with_head else "order"):
-        return None
-    return next(
-        (
-            cell["auc"]
-            for cell in found["cells"]
-            if (cell["arm"], cell["surface"], cell["head"]) == (arm, surface, found["primary_head"])
-        ),
-        None,
-    )
 
 
 def _public(found: Found, regime: Regime) -> Table:
