@@ -58,3 +58,16 @@ def test_the_reference_pages_can_be_made_and_hold_every_setting_and_verb():
     rows = re.findall(r"^\| `\w+` \|.*\|\s*(.*?)\s*\|$", done.stdout, re.M)
     assert rows
     assert all(rows), "a setting has no sentence"
+
+
+def test_every_hint_names_a_verb_that_exists():
+    from typer.main import get_command
+
+    from mainstem.cli.verbs import app
+
+    root = get_command(app)
+    verbs = {name: getattr(command, "commands", None) for name, command in root.commands.items()}
+    for path in (ROOT / "src").rglob("*.py"):
+        for verb, inner in re.findall(r"hint=[^\n]*?`?mainstem ([a-z]+)(?: ([a-z]+))?", path.read_text()):
+            assert verb in verbs, f"{path.name}: mainstem {verb}"
+            assert verbs[verb] is None or inner in verbs[verb], f"{path.name}: mainstem {verb} {inner}"

@@ -90,7 +90,7 @@ def read_log(folder: Path | str) -> Log:
         raise DataError(
             f"found no folder at {folder}, expected a log folder",
             code="data-001",
-            hint="mainstem data import PATH --out FOLDER writes one",
+            hint="mainstem data import PATH -w FOLDER writes one",
         )
     manifest = read_manifest(folder)
     for name in TABLES:
@@ -234,7 +234,7 @@ def _refuse_foreign(folder: Path) -> None:
         raise DataError(
             f"found other files in {folder}, expected an empty folder or an older log",
             code="data-007",
-            hint="name a new folder with --out",
+            hint="name another workspace with -w",
         )
 
 

@@ -69,7 +69,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise DataError(
             f"found no manifest.json in {folder}, expected a log folder",
             code="data-001",
-            hint="mainstem data import PATH --out FOLDER writes one",
+            hint="mainstem data import PATH -w FOLDER writes one",
         ) from error
     except msgspec.DecodeError as error:
         raise DataError(f"found a manifest.json that cannot be read in {folder}: {error}", code="data-002") from error

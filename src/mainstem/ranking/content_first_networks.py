@@ -74,7 +74,7 @@ def read_content_model(folder: Path, inputs: tuple[str, ...]) -> ContentModel:
             raise ModelError(
                 f"found no {name} in {folder}, expected the artefacts of a trained content-first program",
                 code="model-010",
-                hint="mainstem train content-first writes them",
+                hint="mainstem train writes them",
             )
     about: dict[str, Any] = msgspec.json.decode((folder / "about.json").read_bytes())
     found = tuple(about.get("inputs", ()))
@@ -84,7 +84,7 @@ def read_content_model(folder: Path, inputs: tuple[str, ...]) -> ContentModel:
             f"{folder} was trained on {len(found)} inputs, computed are {len(inputs)}; "
             f"they differ by {', '.join(other) or 'order'}",
             code="model-011",
-            hint="train the content-first program again: mainstem train content-first",
+            hint="train the programs again: mainstem train",
         )
     with np.load(folder / "model.npz") as held:
         arrays = {name: held[name] for name in held.files}

@@ -135,7 +135,7 @@ def _translate(error: Exception, path: Path, busy_s: float) -> StoreError:
             f"found no room on the disk for {path}, expected room for the events; none of them was written",
             code="store-002",
             status=507,
-            hint="free space, or seal the log to another disk: mainstem store seal",
+            hint="free space; mainstem.store.seal moves a prefix of the log to Parquet on another disk",
         )
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StoreError(
