@@ -87,6 +87,7 @@ def test_an_unknown_surface_is_404_and_names_the_near_one(client):
         (b"{", "request-010", ""),
         (b"[" * 9_000, "request-011", ""),
         (b"\xff\xfe", "request-010", ""),
+        (b'{"user_id": "\xff"}', "request-010", ""),
         (b"", "request-010", ""),
         (b'{"user_id": NaN}', "request-010", ""),
         (b'{"user_id": 1e999}', "request-011", ""),

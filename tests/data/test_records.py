@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mainstem.base.errors import DataError
@@ -78,6 +78,8 @@ def test_what_is_no_json_record_is_refused(raw: bytes) -> None:
     assert caught.value.code == "data-020"
 
 
+@example(b'{"user_id": "\xff\xfe"}')
+@example(b"\x81\xab\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x80")
 @given(st.binary(max_size=300))
 def test_no_bytes_do_anything_but_decode_or_be_refused(raw: bytes) -> None:
     for decode in (decode_feedback, decode_events, decode_impression):

@@ -73,7 +73,7 @@ def decode_body(payload: bytes) -> RankBody:
         return _decode(payload)
     except msgspec.ValidationError as error:
         raise RequestError(str(error), code="request-011", hint="GET /v1/openapi.json has every field") from None
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise RequestError(f"the body is not JSON: {error}", code="request-010") from None
 
 

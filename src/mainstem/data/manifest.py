@@ -71,7 +71,7 @@ def read_manifest(folder: Path) -> Manifest:
             code="data-001",
             hint="mainstem data import PATH -w FOLDER writes one",
         ) from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DataError(f"found a manifest.json that cannot be read in {folder}: {error}", code="data-002") from error
 
 

@@ -197,7 +197,7 @@ def decode_feedback(body: bytes, ids: IdTable | None = None) -> Feedback:
     """One feedback record from JSON; ``data-020`` to ``data-023`` say what is wrong with it and where."""
     try:
         return _numbered(_ONE.decode(body), ids)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         _refuse(error, "a feedback record", Feedback)
 
 
@@ -205,7 +205,7 @@ def decode_events(body: bytes, ids: IdTable | None = None) -> list[Feedback]:
     """The records of ``{"events": [...]}``; one bad record refuses the whole body, so that nothing is half taken."""
     try:
         return [_numbered(record, ids) for record in _MANY.decode(body).events]
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         _refuse(error, "the events body", Feedback)
 
 
@@ -213,7 +213,7 @@ def decode_impression(payload: bytes) -> Impression:
     """One impression from MessagePack, with arrays of matching lengths."""
     try:
         record = _IMPRESSION.decode(payload)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         _refuse(error, "an impression", Impression)
     check_impression(record)
     return record
@@ -259,7 +259,7 @@ def _numbered(record: Feedback, ids: IdTable | None) -> Feedback:
     return msgspec.structs.replace(record, user_id=user, item_id=item)
 
 
-def _refuse(error: msgspec.MsgspecError, what: str, kind: type[msgspec.Struct]) -> NoReturn:
+def _refuse(error: msgspec.MsgspecError | UnicodeDecodeError, what: str, kind: type[msgspec.Struct]) -> NoReturn:
     text = str(error)
     unknown = re.search(r"unknown field `([^`]*)`", text)
     if unknown:

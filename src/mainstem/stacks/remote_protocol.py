@@ -104,7 +104,7 @@ def checked(body: bytes, answer: type[T], where: str) -> T:
     """
     try:
         return msgspec.json.decode(body, type=answer)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise not_in_protocol(f"{where} answered {_excerpt(body)}: {error}") from None
 
 
@@ -121,7 +121,7 @@ def failure_of(body: bytes) -> str:
     """What an error answer says, or its first characters when it does not follow the protocol."""
     try:
         said = msgspec.json.decode(body, type=FailureAnswer).error
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return _excerpt(body)
     return f"{said.code}: {said.message}" if said.code else said.message
 

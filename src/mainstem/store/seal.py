@@ -80,7 +80,7 @@ def read_segments(folder: Path | str) -> list[Segment]:
         return msgspec.json.decode(path.read_bytes(), type=list[Segment])
     except FileNotFoundError:
         return []
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise StoreError(
             f"found a segment manifest that cannot be read at {path}: {error}", code="store-007"
         ) from error

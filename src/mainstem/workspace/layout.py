@@ -89,7 +89,7 @@ class Workspace:
             return msgspec.json.decode(path.read_bytes())
         except FileNotFoundError:
             return None
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise DataError(
                 f"evidence file {path} cannot be read: {error}", code="data-070", hint="make it again: mainstem demo"
             ) from None

@@ -57,7 +57,7 @@ def latest(file: Path) -> Iterator[Found]:
     for line in reversed(tail):
         try:
             yield msgspec.json.decode(line)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             continue
 
 
