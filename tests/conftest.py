@@ -15,7 +15,8 @@ import pytest
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
-# No deadlines: machines differ, and speed lives in benchmarks/. CI draws the same examples every time; a developer's runs go on searching.
+# No deadlines: machines differ, and speed lives in benchmarks/. CI draws the same examples every time; other runs go on
+# searching.
 hypothesis.settings.register_profile("searching", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "searching")
