@@ -78,8 +78,3 @@ async def send_bytes(
 def header(scope: Scope, name: bytes) -> bytes | None:
     """The first header of this name (lower case)."""
     return next((value for key, value in scope["headers"] if key == name), None)
-
-
-def text_of(value: bytes | None) -> str:
-    """A header's value as text that is safe to log."""
-    return "" if value is None else value.decode("latin-1")

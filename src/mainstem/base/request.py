@@ -59,6 +59,10 @@ class Found:
     scores: Floats
 
 
+NOTHING: Final = Found(rows=np.empty(0, np.int64), scores=np.empty(0))
+"""What a source offers that has nothing for this viewer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pool:
     """Every candidate once, with the sources that offered it.

@@ -6,12 +6,11 @@ from typing import Final
 
 import numpy as np
 
-from mainstem.base.request import Floats, Found, Request, Rows
+from mainstem.base.request import NOTHING, Floats, Found, Request, Rows
 from mainstem.base.seeds import uniforms
 from mainstem.features.interest_first_posts import CATEGORY, ENTITY, FINE, INTEREST, Posts
 from mainstem.features.interest_first_reader import Viewer
 
-_NOTHING: Final = Found(rows=np.empty(0, np.int64), scores=np.empty(0))
 _TOPICS: Final = 10
 """So many of the latest entities and categories are followed."""
 _DRAWS_FROM: Final = -1_000_000
@@ -55,7 +54,7 @@ class TopInterests:
         by_share = np.argsort(-np.round(user.shares[self._filled], 9), kind="stable")
         chosen = self._filled[by_share][: user.plan.top_interests]
         if not len(chosen):
-            return _NOTHING
+            return NOTHING
         weight = user.shares[chosen] / user.shares[chosen].sum()
         places = np.floor(limit * weight).astype(np.int64)
         places[: limit - places.sum()] += 1
@@ -90,7 +89,7 @@ class ExplicitTopics:
     def retrieve(self, request: Request, user: Viewer, limit: int) -> Found:
         """Every topic gives the same share: entities first, the latest first."""
         if user.past is None:
-            return _NOTHING
+            return NOTHING
         joined = user.past.joined
         topics = [
             (lists, slot)
@@ -115,7 +114,7 @@ class EntityToEntity:
     def retrieve(self, request: Request, user: Viewer, limit: int) -> Found:
         """The nearest of every touched entity first, then the second nearest of each, and so on."""
         if user.past is None:
-            return _NOTHING
+            return NOTHING
         touched = user.past.slots(self._posts, ENTITY, user.past.depth > 0)
         near = self._near[_latest(self._posts, ENTITY, touched)].ravel(order="F")
         near = near[near >= 0]
@@ -140,7 +139,7 @@ class Unfamiliar:
             unlikely = self._filled[np.argsort(np.round(user.shares[self._filled], 9), kind="stable")]
             strange = np.sort(unlikely[: max(1, len(unlikely) // 4)])
         if not len(strange):
-            return _NOTHING
+            return NOTHING
         lots = uniforms(self._seed, request.request_id, _DRAWS_FROM - strange.astype(np.int64))
         return _scored(self._lists.head(int(strange[lots.argmin()]), limit))
 
@@ -148,7 +147,7 @@ class Unfamiliar:
 def _shared_out(topics: list[tuple[Lists, int]], limit: int) -> Found:
     """The heads of some lists, each as long as an even share of the places, one list after the other; every post once."""
     if not topics:
-        return _NOTHING
+        return NOTHING
     each = max(1, -(-limit // len(topics)))
     return _scored(_distinct(np.concatenate([lists.head(slot, each) for lists, slot in topics]), limit))
 

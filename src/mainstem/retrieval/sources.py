@@ -9,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mainstem.base.order import best_first
-from mainstem.base.request import Floats, Found, Request, Rows
+from mainstem.base.request import NOTHING, Floats, Found, Request, Rows
 from mainstem.base.seeds import uniforms
 from mainstem.retrieval.inverted import InvertedLists
 from mainstem.retrieval.search import nearest, top_k
 
 LARGE: Final = 50_000
 """From this many items on, similar ones are looked for in inverted lists; below, one exact pass is as fast."""
-NOTHING: Final = Found(rows=np.empty(0, np.int64), scores=np.empty(0))
 
 
 class Viewer(Protocol):

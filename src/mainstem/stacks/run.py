@@ -12,12 +12,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from mainstem.base.errors import RequestError, did_you_mean
-from mainstem.base.request import NOT_RANKED, Floats, Found, Ids, Pool, Request, Rows, Slate, Trace
+from mainstem.base.request import NOT_RANKED, NOTHING, Floats, Found, Ids, Pool, Request, Rows, Slate, Trace
 from mainstem.stacks.stage import QUOTA, Source, Stack
 
 T = TypeVar("T")
-
-NOTHING = Found(rows=np.empty(0, np.int64), scores=np.empty(0, np.float64))
 
 
 @dataclass(slots=True)

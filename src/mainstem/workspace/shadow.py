@@ -113,11 +113,6 @@ def find_planted(stack: Stack, log: Log, kind: str, seed: int, requests: int = 6
     return _verdict(fault, kind, diff), diff
 
 
-def find_all(stack: Stack, log: Log, seed: int) -> list[Found]:
-    """One planted fault of each kind, and what the shadow diff says of it."""
-    return [find_planted(stack, log, kind, seed)[0] for kind in KINDS]
-
-
 def _dry(stack: Stack) -> Stack:
     return replace(stack, memories=())
 
