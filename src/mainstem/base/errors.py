@@ -45,6 +45,12 @@ class ConfigError(MainstemError):
     code = "config-000"
 
 
+class FeatureError(MainstemError):
+    """A feature is declared, fed or read in a way that has no one meaning (codes ``feature-…``)."""
+
+    code = "feature-000"
+
+
 class ModelError(MainstemError):
     """A model does not fit what it is asked to score (codes ``model-…``)."""
 

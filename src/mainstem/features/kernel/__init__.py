@@ -1,0 +1,1 @@
+"""The one compiled library that back-fill, apply and read share."""
