@@ -1,0 +1,185 @@
+"""The features of past requests, each as of the place in the log that its server had seen: nothing of itself, nothing later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mainstem.features.events import Events
+from mainstem.features.intake import Intake
+from mainstem.features.kernel.asof import (
+    EventColumns,
+    RequestColumns,
+    as_of,
+    as_of_before,
+    as_of_list,
+    as_of_registers,
+)
+
+from mainstem.features.language.plan import Group, Plan
+from mainstem.features.language.resolve import ReadGroup
+from mainstem.features.live import Seen, ever_leaves
+from mainstem.features.reading import (
+    Reading,
+    add_distinct,
+    add_list,
+    add_numbers,
+    has_distinct,
+    has_numbers,
+    keys_of,
+    now_of,
+)
+from mainstem.features.steps import Arrays, Tables, run_steps
+
+Ints = NDArray[np.int64]
+Progress = Callable[[float], None]
+_CHUNK: Final = 8_192
+"""Requests whose lists and vectors are held at once: 8,192 with 50 events of 9 numbers are 30 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """n requests of the past.
+
+    Attributes:
+        given: Their context ``[n]``, and of each one candidate ``[n, 1]``.
+        as_of: The log offset before which each saw the events.
+    """
+
+    given: Mapping[str, NDArray[Any]]
+    as_of: Ints
+
+    def __len__(self) -> int:
+        return len(self.as_of)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """One group's events as columns, and their order by key for reads of some keys only."""
+
+    columns: EventColumns
+    by_key: Ints
+    sorted_keys: Ints
+
+
+class Backfill:
+    """A log's events made ready once; asked for any requests.
+
+    Args:
+        plan: What is compiled.
+        tables: Where attributes come from.
+        streams: The log's events by stream.
+        threads: Ranges of keys worked on side by side; the values do not depend on it.
+    """
+
+    def __init__(self, plan: Plan, tables: Tables, streams: Mapping[str, Events], threads: int = 1) -> None:
+        self.plan, self.tables, self.threads = plan, tables, threads
+        self.dropped = 0
+        self._held: dict[str, _Held] = {}
+        before: dict[str, Arrays] = {}
+        seen = {source.name: Seen(plan, source, tables) for source in plan.sources if source.sees}
+        wanted = {name for one in seen.values() for name in one.groups}
+        for source in plan.sources:
+            events = streams[source.of_stream]
+            intake = Intake(plan, source, tables)
+            sees = seen[source.name].values(before) if source.name in seen else {}
+            taken, _ = intake.take(events, sees, -1)
+            self.dropped += taken.late
+            for group, at in zip(intake.groups, intake.layout.groups, strict=True):
+                rows = np.flatnonzero(taken.matrix[:, at.counts])
+                held = EventColumns(
+                    keys=taken.matrix[np.ix_(rows, at.keys)],
+                    when=taken.matrix[rows, at.when],
+                    inputs=taken.matrix[np.ix_(rows, at.inputs)],
+                    offset=taken.matrix[rows, intake.layout.offset],
+                    fields=taken.matrix[np.ix_(rows, at.fields)] if group.latest else None,
+                )
+                if group.name in wanted:
+                    before[group.name] = ever_leaves(
+                        group, as_of_before(group.shape, held), taken.rows[rows], len(events)
+                    )
+                self._held[group.name] = _held(held, bool(group.latest))
+
+    def values(self, reading: Reading, requests: Requests, progress: Progress | None = None) -> Arrays:
+        """The published columns of each request, ``[n]``; empty values are NaN.
+
+        Args:
+            reading: Which columns.
+            requests: What is asked, and as of where.
+            progress: Told the share that is done.
+        """
+        n = len(requests)
+        early = [step for step in reading.steps if not reading.is_late(step)]
+        late = [step for step in reading.steps if reading.is_late(step)]
+        values: Arrays = dict(requests.given)
+        rows: Arrays = {}
+        run_steps(early, values, self.tables, partial(self._numbers, reading, requests.as_of), rows)
+        out: Arrays = {}
+        order = self._in_key_order(late, values, n)
+        for start in range(0, n, _CHUNK):
+            at = order[start : start + _CHUNK]
+            part = {name: array[at] for name, array in values.items()}
+            some_rows = {place: found[at] for place, found in rows.items()}
+            run_steps(late, part, self.tables, partial(self._lists, requests.as_of[at]), some_rows)
+            done = reading.program.run(part)
+            for column in reading.columns:
+                name = column.vector or column.name
+                found = part[name] if column.vector else done[name]
+                held = out.setdefault(name, np.empty((n, *_flat(found).shape[1:])))
+                held[at] = _flat(found)
+            if progress is not None:
+                progress(min(1.0, (start + _CHUNK) / n))
+        return {c.name: out[c.vector][:, c.place] if c.vector else out[c.name] for c in reading.columns}
+
+    def _numbers(self, reading: Reading, seen: Ints, group: Group, values: Arrays) -> None:
+        """Reads one state table for every request at once."""
+        keys, shape = keys_of(group, values, reading.group_shapes[group.name])
+        asked = RequestColumns(keys, now_of(group, values, shape), seen)
+        events = self._held[group.name].columns
+        if has_numbers(group):
+            add_numbers(group, as_of(group.shape, events, asked, group.windows, threads=self.threads), shape, values)
+        if has_distinct(group):
+            found = as_of_registers(group.shape, events, asked, group.windows, threads=self.threads)
+            add_distinct(group, found, shape, values)
+
+    def _lists(self, seen: Ints, group: Group, values: Arrays) -> None:
+        """Reads the latest events of some requests' keys."""
+        keys = np.stack([np.asarray(values[name], np.int64) for name in group.key], axis=1)
+        asked = RequestColumns(keys, np.zeros(len(keys), np.int64), seen)
+        held = self._held[group.name]
+        count, when, fields = as_of_list(group.shape, _between(held, keys[:, 0]), asked)
+        add_list(group, when, fields, count, values)
+
+    def _in_key_order(self, late: list[Any], values: Arrays, n: int) -> Ints:
+        """Requests so that those of one list's key stand together: each part then needs few of the events."""
+        lists = [step.group for step in late if isinstance(step, ReadGroup)]
+        if not lists:
+            return np.arange(n)
+        return np.argsort(np.asarray(values[lists[0].key[0]]), kind="stable")
+
+
+def _held(columns: EventColumns, listed: bool) -> _Held:
+    if not listed:
+        return _Held(columns, np.empty(0, np.int64), np.empty(0, np.int64))
+    by_key = np.argsort(columns.keys[:, 0], kind="stable")
+    return _Held(columns, by_key, columns.keys[by_key, 0])
+
+
+def _between(held: _Held, keys: Ints) -> EventColumns:
+    """The events whose first key word lies among these, in log order."""
+    start = np.searchsorted(held.sorted_keys, keys.min(), side="left")
+    end = np.searchsorted(held.sorted_keys, keys.max(), side="right")
+    rows = np.sort(held.by_key[start:end])
+    c = held.columns
+    assert c.fields is not None
+    return EventColumns(c.keys[rows], c.when[rows], c.inputs[rows], c.offset[rows], c.fields[rows])
+
+
+def _flat(found: NDArray[Any]) -> NDArray[Any]:
+    """One value (or vector) a request, of its only candidate. Shapes: [n], [n, 1] or [n, 1, d] to [n] or [n, d]."""
+    return found[:, 0] if found.ndim > 1 and found.shape[1] == 1 else found

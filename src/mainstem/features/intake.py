@@ -1,0 +1,186 @@
+"""What does an event add, and to which keys: a source's events as rows of whole numbers for its state tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mainstem.base.errors import FeatureError
+from mainstem.features.events import Events
+from mainstem.features.kernel.registers import register_words
+from mainstem.features.kernel.shape import IDENTITIES, UNTIMED, EventLayout, GroupColumns
+from mainstem.features.language.expression import Kind, Shape
+from mainstem.features.language.plan import Accumulator, Group, Plan
+from mainstem.features.language.resolve import Resolver
+from mainstem.features.language.source import Source
+from mainstem.features.steps import NO_KEY, Arrays, Tables, as_key, is_vector, run_steps
+
+Ints = NDArray[np.int64]
+_LARGEST: Final = float(2**62)
+_EMPTY_FIELD: Final = UNTIMED
+"""What stands for an empty field of a kept event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A batch as rows for the kernels.
+
+    Attributes:
+        matrix: One row an admitted event, in the layout of the intake.
+        rows: Which events of the batch they are.
+        late: Events that came later than the source admits, and were dropped.
+        outside: Events the source's ``where`` leaves out.
+        without_key: Keys that were missing, over all tables.
+    """
+
+    matrix: Ints
+    rows: Ints
+    late: int
+    outside: int
+    without_key: int
+
+
+class Intake:
+    """Compiled once per source: its expressions, keys and layout.
+
+    Args:
+        plan: What is compiled.
+        source: Whose events.
+        tables: Where attributes come from.
+    """
+
+    def __init__(self, plan: Plan, source: Source, tables: Tables) -> None:
+        self.source = source
+        self.groups = plan.groups_of(source)
+        self._tables = tables
+        self.layout = _layout(self.groups)
+        given = dict.fromkeys((*source.columns, "time_ms", *source.sees), Kind(Shape.R))
+        resolver = Resolver(plan, given, source.derive, is_vector(tables), may_read=False)
+        where = f"source {source.name!r}"
+        outputs = {"where": source.where} if source.where else {}
+        for group in self.groups:
+            for name in (*group.key, *(["utc_offset_ms"] if group.zone == "local" else [])):
+                resolver.need(name, f"the key of {where}")
+            outputs |= {_cell(group, "in", at): one.value for at, one in enumerate(group.accumulators)}
+            outputs |= {_cell(group, "field", at): text for at, (_, text, _) in enumerate(group.fields)}
+            if group.where:
+                outputs[_cell(group, "where", 0)] = group.where
+        self._program = resolver.program(outputs, where)
+        self._steps = resolver.steps
+
+    def take(self, events: Events, sees: Mapping[str, NDArray[Any]], watermark_ms: int) -> tuple[Taken, int]:
+        """The rows of a batch, and the watermark after it.
+
+        Args:
+            events: In log order.
+            sees: Values before each event of the features that the source sees.
+            watermark_ms: The largest time admitted so far; -1: none.
+        """
+        time_ms = np.asarray(events.columns[self.source.time], np.int64)
+        on_time, after = _admitted(time_ms, watermark_ms, self.source.lateness_ms)
+        values: Arrays = {**events.columns, **sees, "time_ms": time_ms}
+        values = {name: values[name] for name in (*self.source.columns, "time_ms", *self.source.sees)}
+        run_steps(self._steps, values, self._tables, _no_read, {})
+        out = self._program.run(_with_times(values, time_ms))
+        inside = out["where"] > 0 if "where" in out else np.ones(len(events), np.bool_)
+        kept = np.flatnonzero(on_time & inside)
+        matrix = np.zeros((len(kept), self.layout.width), np.int64)
+        matrix[:, self.layout.offset] = events.offset[kept]
+        missing = 0
+        for group, columns in zip(self.groups, self.layout.groups, strict=True):
+            missing += self._fill(matrix, group, columns, values, out, kept, time_ms)
+        late = int((~on_time).sum())
+        return Taken(matrix, kept, late, int((on_time & ~inside).sum()), missing), after
+
+    def _fill(
+        self, matrix: Ints, group: Group, at: GroupColumns, values: Arrays, out: Arrays, kept: Ints, time_ms: Ints
+    ) -> int:
+        """Writes one group's words; answers how many events had no key for it."""
+        keyed = np.ones(len(kept), np.bool_)
+        for column, name in zip(at.keys, group.key, strict=True):
+            matrix[:, column] = as_key(values[name])[kept]
+            keyed &= matrix[:, column] != NO_KEY
+        counts = keyed
+        if group.where:
+            counts = keyed & (out[_cell(group, "where", 0)][kept] > 0)
+        matrix[:, at.counts] = counts
+        matrix[:, at.when] = clock_of(group, time_ms[kept], values, kept)
+        place = 0
+        for number, accumulator in enumerate(group.accumulators):
+            words = quantised(out[_cell(group, "in", number)][kept], accumulator, group)
+            matrix[:, list(at.inputs[place : place + accumulator.words])] = words
+            place += accumulator.words
+        for number, (name, _, scale) in enumerate(group.fields):
+            matrix[:, at.fields[number]] = fixed(out[_cell(group, "field", number)][kept], scale, _EMPTY_FIELD, name)
+        return int((~keyed).sum())
+
+
+def clock_of(group: Group, time_ms: Ints, values: Arrays, rows: Ints | slice = slice(None)) -> Ints:
+    """Times on the clock that a group's tiles follow; unknown ones are ``UNTIMED``."""
+    shift = 0
+    if group.zone == "local":
+        shift = np.nan_to_num(np.asarray(values["utc_offset_ms"], np.float64)[rows]).astype(np.int64)
+    return np.where(time_ms < 0, UNTIMED, time_ms + shift)
+
+
+def quantised(values: NDArray[np.float64], of: Accumulator, group: Group) -> Ints:
+    """An accumulator's input as whole numbers. Shapes: [n, words]."""
+    if of.monoid == "registers":
+        return register_words(values, of.words)
+    identity = IDENTITIES[{"add": 0, "min": 1, "max": 2}[of.monoid]]
+    return fixed(values, of.scale, identity, f"{of.value} of {group.source.name}")[:, None]
+
+
+def fixed(values: NDArray[np.float64], scale: float, empty: int, what: str) -> Ints:
+    """Values in fixed point; empty ones as the given number.
+
+    Raises:
+        FeatureError: A value is too large (``feature-011``).
+    """
+    scaled = np.rint(values * scale)
+    known = ~np.isnan(scaled)
+    if (np.abs(scaled[known]) >= _LARGEST).any():
+        worst = float(np.nanmax(np.abs(values)))
+        raise FeatureError(
+            f"{what} is {worst:.6g}, too large to be kept exactly in steps of 1/{scale:g}",
+            code="feature-011",
+            hint="clip the value in its expression, or declare a smaller scale",
+        )
+    return np.where(known, np.where(known, scaled, 0.0).astype(np.int64), empty)
+
+
+def unfixed(words: Ints, scale: float) -> NDArray[np.float64]:
+    """Fields of kept events as numbers; empty ones as NaN."""
+    return np.where(words == _EMPTY_FIELD, np.nan, words / scale)
+
+
+def _admitted(time_ms: Ints, watermark_ms: int, lateness_ms: int) -> tuple[NDArray[np.bool_], int]:
+    """Which events are on time: not later than allowed behind the largest admitted time before them."""
+    if not len(time_ms):
+        return np.ones(0, np.bool_), watermark_ms
+    largest = np.maximum.accumulate(np.append(watermark_ms, time_ms))
+    if lateness_ms < 0:
+        return np.ones(len(time_ms), np.bool_), int(largest[-1])
+    on_time = (time_ms < 0) | (time_ms >= largest[:-1] - lateness_ms)
+    return on_time, int(largest[-1])
+
+
+def _with_times(values: Arrays, time_ms: Ints) -> Arrays:
+    """The values with unknown times as empty."""
+    return values | {"time_ms": np.where(time_ms < 0, np.nan, time_ms)}
+
+
+def _no_read(group: Group, values: Arrays) -> None:
+    raise AssertionError(f"{group.name} is read while events are taken in: {sorted(values)}")
+
+
+def _cell(group: Group, kind: str, at: int) -> str:
+    return f"{group.name}_{kind}_{at}"
+
+
+def _layout(groups: tuple[Group, ...]) -> EventLayout:
+    return EventLayout.dense([group.shape for group in groups])

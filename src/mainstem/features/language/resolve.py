@@ -1,0 +1,171 @@
+"""In which order are names filled in: look up, read, compute, until every wanted name has its array?
+
+The same order is made for an event (whose columns are given) and for a request (whose context and candidates are given), so an
+attribute or a derived key means the same on both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from mainstem.base.errors import FeatureError, did_you_mean
+from mainstem.features.language.expression import CONSTANTS, Kind, Shape, together
+from mainstem.features.language.feature import Attribute
+from mainstem.features.language.names import names_in, written_out
+from mainstem.features.language.plan import LIST_TIME, Group, Plan
+from mainstem.features.language.program import Program
+
+
+@dataclass(frozen=True, slots=True)
+class LookUp:
+    """Fetch a table's column at the rows of a key."""
+
+    name: str
+    table: str
+    column: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadGroup:
+    """Read everything a state table keeps for a key."""
+
+    group: Group
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """Run a program over names that are there."""
+
+    program: Program
+
+
+Step = LookUp | ReadGroup | Compute
+IsVector = Callable[[str, str], bool]
+
+
+class Resolver:
+    """Collects the steps that fill wanted names.
+
+    Args:
+        plan: What names mean.
+        given: The names that are there from the start, with their shapes.
+        derived: Names of the caller's own as expressions; they come before features of the same name.
+        is_vector: Whether a table's column holds vectors.
+        may_read: Whether state may be read (not while an event is taken in).
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        given: Mapping[str, Kind],
+        derived: Mapping[str, str],
+        is_vector: IsVector,
+        may_read: bool = True,
+    ) -> None:
+        self._plan, self._derived, self._is_vector, self._may_read = plan, derived, is_vector, may_read
+        self.kinds: dict[str, Kind] = dict(given)
+        self.steps: list[Step] = []
+        self._underway: list[str] = []
+        self._read_by = {leaf.name: group for group in plan.groups for leaf in group.leaves} | {
+            name: group for group in plan.groups for name in list_columns(group)
+        }
+
+    def text(self, expression: str, where: str) -> str:
+        """An expression with derived names written out, and every name it then reads filled in by a step."""
+        whole = written_out(expression, self._meaning, where)
+        for name in names_in(whole, where):
+            if name not in CONSTANTS:
+                self.need(name, where)
+        return whole
+
+    def need(self, name: str, where: str) -> None:
+        """Makes sure that a name is there when the steps have run."""
+        if name in self.kinds:
+            return
+        if name in self._underway:
+            raise FeatureError(
+                f"{where} needs {name!r}, which needs itself: {' needs '.join([*self._underway, name])}",
+                code="feature-002",
+                hint="key the attribute by the request or by an event's column",
+            )
+        self._underway.append(name)
+        feature = self._plan.features.owner_of.get(name)
+        if name in self._read_by:
+            self._read(self._read_by[name], where)
+        elif feature is not None and isinstance(feature.of, Attribute) and name not in self._derived:
+            self._look_up(name, feature.of, where)
+        elif self._meaning(name) is not None:
+            self._compute(name, where)
+        else:
+            raise FeatureError(
+                f"{where} reads {name!r}, which is not there: neither given nor declared",
+                code="feature-031",
+                hint=did_you_mean(name, {*self.kinds, *self._plan.features.owner_of}),
+            )
+        self._underway.pop()
+
+    def program(self, outputs: Mapping[str, str], where: str) -> Program:
+        """The program of some expressions, after steps for everything they read."""
+        return self._program({name: self.text(text, f"{where} {name!r}") for name, text in outputs.items()})
+
+    def shape_of(self, names: Iterable[str]) -> Shape:
+        """The shape of several names together."""
+        out = Shape.R
+        for name in names:
+            out = together(out, self.kinds[name].shape)
+        return out
+
+    def _meaning(self, name: str) -> str | None:
+        if name in self.kinds:
+            return None
+        own = self._derived.get(name)
+        if own is not None:
+            return written_out(own, self._meaning, f"column {name!r}")
+        return self._plan.meaning(name)
+
+    def _look_up(self, name: str, of: Attribute, where: str) -> None:
+        self.need(of.key, where)
+        self.steps.append(LookUp(name, of.table, of.column, of.key))
+        key = self.kinds[of.key]
+        self.kinds[name] = Kind(key.shape, key.over, self._is_vector(of.table, of.column))
+
+    def _compute(self, name: str, where: str) -> None:
+        text = self._meaning(name)
+        assert text is not None
+        program = self._program({name: self.text(text, where)})
+        self.steps.append(Compute(program))
+        self.kinds[name] = program.kind_of(name)
+
+    def _read(self, group: Group, where: str) -> None:
+        if not self._may_read:
+            raise FeatureError(
+                f"{where} reads state while an event of {group.source.name!r} is taken in",
+                code="feature-006",
+                hint="name the feature in `sees` of the source: it is then read as it was before the event",
+            )
+        for name in group.key:
+            self.need(name, f"the key of {where}")
+        shape = self.shape_of(group.key)
+        if shape.listed:
+            raise FeatureError(
+                f"the key {group.key} of {where} is a list, and a state table is read once per request or candidate",
+                code="feature-006",
+                hint="key it by a name of the request or of the candidate",
+            )
+        self.steps.append(ReadGroup(group))
+        for leaf in group.leaves:
+            self.kinds[leaf.name] = Kind(shape)
+        for name in list_columns(group):
+            self.kinds[name] = Kind(Shape.L, group.latest)
+
+    def _program(self, texts: Mapping[str, str]) -> Program:
+        return Program.of(texts, self.kinds)
+
+
+def list_columns(group: Group) -> tuple[str, ...]:
+    """The names under which a group's latest events are read; none for a group that keeps no list."""
+    if not group.latest:
+        return ()
+    return tuple(f"{group.latest}.{name}" for name in (*(field[0] for field in group.fields), LIST_TIME))

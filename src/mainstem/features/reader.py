@@ -1,0 +1,77 @@
+"""The request path's reads: one viewer and their candidates, into arrays that are kept between requests."""
+
+from __future__ import annotations
+
+import threading
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mainstem.features.language.feature import Role
+from mainstem.features.language.program import Bound
+from mainstem.features.live import LiveState
+from mainstem.features.reading import Reading
+from mainstem.features.steps import Arrays, run_steps
+
+Side = NDArray[np.float32]
+_FIRST_SIZE: Final = 512
+
+
+class SideReader:
+    """The ranker's input of a request: the viewer's side once, the candidates' sides as one array.
+
+    Args:
+        state: Where features are read.
+        user: Roles whose columns are the viewer's.
+        candidate: Roles whose columns are the candidates', one after the other.
+    """
+
+    def __init__(self, state: LiveState, user: tuple[Role, ...], candidate: tuple[Role, ...]) -> None:
+        self.state = state
+        features = state.plan.features
+        self.user_columns = tuple(name for role in user for name in features.columns_of(role))
+        self.candidate_columns = tuple(name for role in candidate for name in features.columns_of(role))
+        self._user = Reading(state.plan, state.tables, self.user_columns)
+        self._candidate = Reading(state.plan, state.tables, self.candidate_columns)
+        self._local = threading.local()
+
+    def user(self, given: Arrays, rows: Arrays) -> Side:
+        """The viewer's columns; empty ones as declared. Shapes: [user columns]."""
+        values = self._run(self._user, given, rows, 1)
+        out = np.empty(len(self.user_columns), np.float32)
+        numbers = self._bound(self._user, 1).per_request[0]
+        at = 0
+        for place, column in enumerate(self._user.columns):
+            if column.vector:
+                out[place] = values[column.vector][0, column.place]
+            else:
+                out[place] = numbers[at]
+                at += 1
+        return np.where(np.isnan(out), self._user.empties, out).astype(np.float32)
+
+    def candidates(self, given: Arrays, rows: Arrays, n: int) -> Side:
+        """The candidates' columns; empty ones as declared. Shapes: [n, candidate columns]."""
+        self._run(self._candidate, given, rows, n)
+        out = self._bound(self._candidate, n).per_candidate[0, :n]
+        empty = np.isnan(out)
+        return np.where(empty, self._candidate.empties, out).astype(np.float32) if empty.any() else out.copy()
+
+    def _run(self, reading: Reading, given: Arrays, rows: Arrays, n: int) -> Arrays:
+        values = dict(given)
+        state = self.state
+        run_steps(reading.steps, values, state.tables, lambda group, held: state.read_group(reading, group, held), rows)
+        bound = self._bound(reading, n)
+        bound.load(values)
+        bound.run(1, n)
+        return values
+
+    def _bound(self, reading: Reading, n: int) -> Bound:
+        """This thread's arrays for a reading, large enough for n candidates."""
+        name = "user" if reading is self._user else "candidate"
+        held: Bound | None = getattr(self._local, name, None)
+        if held is None or held.candidates < n:
+            size = 1 if reading is self._user else max(n, _FIRST_SIZE)
+            held = reading.program.bind(1, reading.places, size, widths=reading.widths, dtype=np.float32)
+            setattr(self._local, name, held)
+        return held
