@@ -1,0 +1,1 @@
+"""Training sets: rows as they were served, features as of that moment, labels after their window, one hash over all."""
