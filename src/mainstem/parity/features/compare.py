@@ -22,7 +22,7 @@ from mainstem.parity.features.result import (
 )
 from mainstem.parity.features.rows import NONE, Paired, paired
 from mainstem.parity.features.tables import Ints, Source, ValueTable
-from mainstem.parity.features.values import Column, Lists, Mask
+from mainstem.parity.features.values import Column, Lists, Mask, taken
 
 EXAMPLES: Final = 5
 KEPT: Final = 20_000
@@ -35,16 +35,16 @@ DayOf = Callable[[Ints], Ints]
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The rows of one diverging feature that a cause is looked for in.
+    """Rows of one diverging feature, spread over the offsets, that a cause is looked for in.
 
-    Shapes: ``at [kept]`` rows of ``Paired`` by offset; ``agreeing [others]`` likewise. ``left`` and ``right`` are the columns
-    of all rows (``Cells``), so memory holds both columns of every diverging feature while the comparison is alive.
+    Shapes: ``at [d]`` diverging rows of ``Paired`` by offset, ``agreeing [a]`` likewise; ``left`` and ``right`` hold ``d + a``
+    values in that order.
     """
 
     at: Ints
     agreeing: Ints
-    cells: Cells
-    diverging: int
+    left: Column
+    right: Column
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def compare(
     """Compares what a server logged with what is computed from the log, one feature after another.
 
     Rows meet by request and item, the k-th copy by the k-th. Only the key columns and one feature of each side are in memory
-    at a time, and both columns of a feature that diverges; wide Parquet data may be larger than memory.
+    at a time; wide Parquet data may be larger than memory.
 
     Args:
         served: The values as the server logged them.
@@ -291,7 +291,9 @@ def _kept(cells: Cells, rows: Paired, diverging: Ints) -> Kept:
     for side in (cells.left, cells.right):
         if side.present is not None:
             agrees &= side.present
-    return Kept(_spread(rows.order(diverging)), _spread(rows.order(np.flatnonzero(agrees))), cells, len(diverging))
+    at, others = _spread(rows.order(diverging)), _spread(rows.order(np.flatnonzero(agrees)))
+    wanted = np.concatenate([at, others])
+    return Kept(at, others, taken(cells.left, wanted), taken(cells.right, wanted))
 
 
 def _spread(rows: Ints) -> Ints:

@@ -57,6 +57,16 @@ class Lists:
 Column = Numbers | Lists
 
 
+def taken(column: Column, rows: Ints) -> Column:
+    """Some rows of a column, without what it holds of the others."""
+    present = None if column.present is None else column.present[rows]
+    if isinstance(column, Numbers):
+        return Numbers(column.values[rows], present, column.kind)
+    lengths = column.lengths[rows]
+    values = column.values[ragged(column.starts[rows], lengths)]
+    return Lists(values, lengths, np.cumsum(lengths) - lengths, present, column.kind)
+
+
 def ragged(starts: Ints, lengths: Ints) -> Ints:
     """The places ``starts[i] .. starts[i] + lengths[i] - 1`` of every i, one after another."""
     ends = np.cumsum(lengths)
