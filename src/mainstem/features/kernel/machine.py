@@ -189,7 +189,7 @@ def _flatten(dims: Ints, at: Ints, used: int) -> None:
 
     Args:
         dims: Requests, places, candidates; changed in place so that the last is the row.
-        at: Per operand: offset, then the strides of the three dimensions.
+        at: Per operand: offset, then the strides of the three dimensions (two more rows are scratch).
         used: Operands, the result included.
     """
     for outer in (1, 0):
@@ -221,8 +221,8 @@ def _flatten(dims: Ints, at: Ints, used: int) -> None:
 def _elementwise(op: int, mem: Numbers, dims: Ints, at: Ints, used: int, scratch: int, room: int) -> None:
     _flatten(dims, at, used)
     m = dims[2]
-    row = np.zeros(4, np.int64)
-    spread = np.full(4, -1, np.int64)
+    row, spread = at[4], at[5]
+    spread[:] = -1
     for i in range(dims[0]):
         for j in range(dims[1]):
             for p in range(used):
@@ -359,9 +359,15 @@ def _turn(mem: Numbers, scratch: int, a: int, step: int, width: int, m: int) -> 
 def _dot_row(mem: Numbers, o: int, turned: int, other: int, width: int, m: int) -> None:
     out = mem[o : o + m]
     out[:] = 0.0
-    for d in range(width):
-        x = mem[turned + d * m : turned + d * m + m]
-        y = mem[other + d]
+    whole = width - width % 4
+    for d in range(0, whole, 4):  # four at a time, still added one after the other
+        x0, x1 = mem[turned + d * m : turned + (d + 1) * m], mem[turned + (d + 1) * m : turned + (d + 2) * m]
+        x2, x3 = mem[turned + (d + 2) * m : turned + (d + 3) * m], mem[turned + (d + 3) * m : turned + (d + 4) * m]
+        y0, y1, y2, y3 = mem[other + d], mem[other + d + 1], mem[other + d + 2], mem[other + d + 3]
+        for i in range(m):
+            out[i] = out[i] + y0 * x0[i] + y1 * x1[i] + y2 * x2[i] + y3 * x3[i]
+    for d in range(whole, width):
+        x, y = mem[turned + d * m : turned + d * m + m], mem[other + d]
         for i in range(m):
             out[i] += y * x[i]
     for i in range(m):
@@ -414,7 +420,8 @@ def _step(
         dims[2] = 1
     for p in range(used):
         at[p, 0] = places[p, 0] + first[0] * places[p, 4] + first[1] * places[p, 5]
-        at[p, 1:] = places[p, 1:4]
+        for q in range(1, 4):
+            at[p, q] = places[p, q]
     if op <= COS:
         _elementwise(op, mem, dims, at, used, scratch[0], scratch[1])
     elif op <= AT:
@@ -445,7 +452,7 @@ def execute(
         outs: Flat float64 matrices for results per request and per candidate; empty where `narrows` is used.
         narrows: The same in float32.
     """
-    dims, at, first = np.zeros(3, np.int64), np.zeros((4, 4), np.int64), np.zeros(2, np.int64)
+    dims, at, first = np.zeros(3, np.int64), np.zeros((6, 4), np.int64), np.zeros(2, np.int64)
     requests, candidates, block, chunk, split = sizes[0], sizes[1], sizes[2], sizes[3], sizes[4]
     for b in range(0, requests, block):
         first[0], first[1] = b, 0

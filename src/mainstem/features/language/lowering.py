@@ -135,10 +135,16 @@ class Builder:
             return self.emit("div", self.constant(1.0), x)
         return x if exponent == 1.0 else self.emit("pow", x, self.constant(exponent))
 
-    def _there(self, node: Node) -> int | None:
-        """Which places are there for this argument? None when it is empty wherever there is none anyway."""
+    def _there(self, node: Node, *, adds: bool) -> int | None:
+        """Which places are there for this argument? None when that makes no difference.
+
+        Args:
+            node: The argument of a list function.
+            adds: Whether a false place means the same as none (sum, count, any, run).
+        """
         columns = leaves(node)
-        if _strict(node, plain=not columns[0].kind.shape.candidate):
+        plain = not columns[0].kind.shape.candidate
+        if _strict(node, plain=plain) or (adds and _false(node, plain=plain)):
             return None
         known = [self.emit("known", self.lower(leaf)) for leaf in columns]
         mask = known[0]
@@ -147,7 +153,7 @@ class Builder:
         return mask
 
     def _over_list(self, node: Node) -> int:
-        arg, mask = self.lower(node.args[0]), self._there(node.args[0])
+        arg, mask = self.lower(node.args[0]), self._there(node.args[0], adds=node.op in ("sum", "count", "any", "run"))
         empty = self.constant(math.nan)
         if node.op in ("count", "any", "run"):
             holds = self.emit("truth", arg) if mask is None else self.emit("and", mask, arg)
@@ -174,6 +180,14 @@ def _strict(node: Node, *, plain: bool) -> bool:
     if node.op in ("where", "coalesce"):
         return all(judged)
     return node.op in _STRICT and any(judged)
+
+
+def _false(node: Node, *, plain: bool) -> bool:
+    """Is a tree false wherever all its deciding columns are empty?"""
+    if node.op in ("lt", "le", "gt", "ge", "eq", "ne", "known"):
+        return any(_strict(arg, plain=plain) for arg in node.args)
+    judged = (_false(arg, plain=plain) or _strict(arg, plain=plain) for arg in node.args)
+    return any(judged) if node.op == "and" else node.op == "or" and all(judged)
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ from mainstem.features.language.lowering import CONST, INPUT, REGISTER, Builder,
 __all__ = ["Bound", "C", "Input", "Kind", "L", "M", "Output", "Program", "R", "Shape", "together"]
 
 OUTPUT_LIMIT = 2000
-_BLOCK = 4096
+_BLOCK = 16384
 """Elements of a block: its registers are to stay in the second cache."""
 _SLAB = 1 << 22
 """Elements of one input that `Program.run` copies at a time."""
