@@ -66,7 +66,7 @@ def expressions() -> st.SearchStrategy[str]:
     return st.one_of(flat, places)
 
 
-def batch(seed: int, requests: int, places: int, candidates: int, width: int = 3) -> dict[str, NDArray[np.float64]]:
+def batch(seed: int, requests: int, places: int, candidates: int, width: int = 6) -> dict[str, NDArray[np.float64]]:
     rng = np.random.default_rng(seed)
 
     def drawn(*shape: int) -> NDArray[np.float64]:
@@ -137,6 +137,29 @@ def test_five_hundred_candidates_give_the_bits_of_each_alone(texts: list[str], s
             assert same_bits(alone[name], row), texts
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    texts=st.lists(expressions(), min_size=1, max_size=4),
+    seed=st.integers(0, 999),
+    cut=st.sampled_from([(1, 1), (20, 4), (60, 6), (300, 2)]),
+    size=st.sampled_from([(5, 4, 13), (7, 6, 1), (9, 1, 4)]),
+)
+def test_blocks_and_chunks_change_no_bit(
+    texts: list[str], seed: int, cut: tuple[int, int], size: tuple[int, int, int]
+) -> None:
+    named = {str(i): text for i, text in enumerate(texts)} | {
+        "all": "sum(a * item.c + kept.x + pair)",
+        "list": "kept.x * item.c",
+    }
+    program, inputs = Program.of(named, ENV), batch(seed, *size)
+    whole = program.run(inputs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mainstem.features.language.program._BLOCK", cut[0])
+        patch.setattr("mainstem.features.language.program._CHUNK", cut[1])
+        parts = program.run(inputs)
+    assert all(same_bits(parts[name], whole[name]) for name in named), named
+
+
 TEXTS = {
     "share": "mean(kept.x > item.c)",
     "own": "sum(kept.x) + a",
@@ -149,7 +172,7 @@ TEXTS = {
 def test_buffers_serve_smaller_batches_and_both_widths() -> None:
     program = Program.of(TEXTS, ENV)
     for dtype in (np.float64, np.float32):
-        bound = program.bind(5, 4, 130, widths=3, dtype=dtype)
+        bound = program.bind(5, 4, 130, widths=6, dtype=dtype)
         for requests, candidates in ((5, 130), (2, 77), (1, 1), (3, 129)):
             inputs = batch(requests, requests, 4, candidates)
             bound.load(inputs)
@@ -210,10 +233,10 @@ def test_sizes_must_be_there() -> None:
     program = Program.of(TEXTS, ENV)
     for refused in (
         lambda: program.run({}),
-        lambda: program.bind(0, 4, 5, widths=3),
-        lambda: program.bind(1, {"seen": 4}, 5, widths=3),
-        lambda: program.bind(1, 0, 5, widths=3),
-        lambda: program.bind(1, 4, 5, widths=3).run(2),
+        lambda: program.bind(0, 4, 5, widths=6),
+        lambda: program.bind(1, {"seen": 4}, 5, widths=6),
+        lambda: program.bind(1, 0, 5, widths=6),
+        lambda: program.bind(1, 4, 5, widths=6).run(2),
     ):
         with pytest.raises(FeatureError) as caught:
             refused()

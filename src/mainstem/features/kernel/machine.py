@@ -349,6 +349,26 @@ def _dot_one(mem: Numbers, a: int, b: int, width: int) -> float:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _dots(mem: Numbers, o: int, os: int, a: int, step: int, b: int, bs: int, width: int, count: int) -> None:
+    """Products of pairs that lie at steps: four sums side by side, each in its own order."""
+    whole = count - count % 4
+    for p in range(0, whole, 4):
+        t0, t1, t2, t3 = 0.0, 0.0, 0.0, 0.0
+        x, y = a + p * step, b + p * bs
+        for d in range(width):
+            t0 += mem[x + d] * mem[y + d]
+            t1 += mem[x + step + d] * mem[y + bs + d]
+            t2 += mem[x + 2 * step + d] * mem[y + 2 * bs + d]
+            t3 += mem[x + 3 * step + d] * mem[y + 3 * bs + d]
+        mem[o + p * os] = t0 if t0 - t0 == 0.0 else _NAN
+        mem[o + (p + 1) * os] = t1 if t1 - t1 == 0.0 else _NAN
+        mem[o + (p + 2) * os] = t2 if t2 - t2 == 0.0 else _NAN
+        mem[o + (p + 3) * os] = t3 if t3 - t3 == 0.0 else _NAN
+    for p in range(whole, count):
+        mem[o + p * os] = _dot_one(mem, a + p * step, b + p * bs, width)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _turn(mem: Numbers, scratch: int, a: int, step: int, width: int, m: int) -> None:
     for j in range(m):
         for d in range(width):
@@ -386,12 +406,13 @@ def _dot(mem: Numbers, dims: Ints, at: Ints, width: int, turned: int) -> None:
                 other = at[few, 0] + i * at[few, 1] + k * at[few, 2]
                 _dot_row(mem, at[0, 0] + i * at[0, 1] + k * at[0, 2], turned, other, width, dims[2])
         return
+    run = 1 if dims[2] == 1 else 2
     for i in range(dims[0]):
-        for k in range(dims[1]):
-            for j in range(dims[2]):
-                a = at[1, 0] + i * at[1, 1] + k * at[1, 2] + j * at[1, 3]
-                b = at[2, 0] + i * at[2, 1] + k * at[2, 2] + j * at[2, 3]
-                mem[at[0, 0] + i * at[0, 1] + k * at[0, 2] + j * at[0, 3]] = _dot_one(mem, a, b, width)
+        for j in range(dims[3 - run]):
+            o = at[0, 0] + i * at[0, 1] + j * at[0, 4 - run]
+            a = at[1, 0] + i * at[1, 1] + j * at[1, 4 - run]
+            b = at[2, 0] + i * at[2, 1] + j * at[2, 4 - run]
+            _dots(mem, o, at[0, 1 + run], a, at[1, 1 + run], b, at[2, 1 + run], width, dims[run])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

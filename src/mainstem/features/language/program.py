@@ -20,7 +20,9 @@ __all__ = ["Bound", "C", "Input", "Kind", "L", "M", "Output", "Program", "R", "S
 
 OUTPUT_LIMIT = 2000
 _BLOCK = 16384
-"""Elements of a block: its registers are to stay in the second cache."""
+"""Elements of a block: a dozen registers of it are to stay in the second cache."""
+_CHUNK = 64
+"""Least candidates of a chunk, where there are so many: a shorter row costs more than the cache gives."""
 _SLAB = 1 << 22
 """Elements of one input that `Program.run` copies at a time."""
 
@@ -333,7 +335,7 @@ class Bound:
     def _lay_out(self) -> None:
         program = self.program
         longest = max(self._places, default=1)
-        chunks = -(-self.candidates // max(1, min(self.candidates, max(64, _BLOCK // longest))))
+        chunks = -(-self.candidates // max(1, min(self.candidates, max(_CHUNK, _BLOCK // longest))))
         chunk = -(-self.candidates // chunks)
         block = max(1, min(self.requests, _BLOCK // (longest * chunk)))
         self._chunk, self._block, room = chunk, block, block * chunk * longest
