@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ _PAGE_BLOBS: Final = 2_000
 _PAGE_BYTES: Final = 16 << 20
 _SWEEP_BLOBS: Final = 5_000
 _MAX_READERS: Final = 512
+_LOOK_AGAIN_S: Final = 0.0005
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _BROKEN: Final = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError)
 
@@ -304,6 +306,9 @@ def _translate(error: Exception, where: str) -> StoreError:
     number = error.code if isinstance(error, lmdb.Error) else getattr(error, "errno", 0)
     if isinstance(error, lmdb.DiskError) or number in _FULL:
         return rules.full(where, str(error))
+    if number == errno.EIO:
+        # LMDB's own word for a write that the system cut short.
+        return rules.full(where, f"the disk has no room or fails ({error})")
     if isinstance(error, lmdb.VersionMismatchError):
         return rules.wrong_version(where, "of another LMDB", "LMDB 0.9")
     if isinstance(error, _BROKEN):
@@ -312,38 +317,37 @@ def _translate(error: Exception, where: str) -> StoreError:
 
 
 class _Gate:
-    """Many may be inside a transaction, or one alone may change the map: LMDB must not move it under a reader."""
+    """Many may be inside a transaction, or one alone may change the map: LMDB must not move it under a reader.
+
+    Going in and out takes no lock (adding to a list is atomic), or busy readers would hand one to each other past the
+    writer. Growing is rare, so the one who wants to be alone looks again and again.
+    """
 
     def __init__(self) -> None:
-        self._free = threading.Condition()
-        self._inside = 0
-        self._alone = False
+        self._inside: list[None] = []
+        self._open = threading.Event()
+        self._open.set()
+        self._turn = threading.Lock()
 
     @contextlib.contextmanager
     def shared(self) -> Iterator[None]:
-        with self._free:
-            while self._alone:
-                self._free.wait()
-            self._inside += 1
+        self._inside.append(None)
+        while not self._open.is_set():  # asked after going in: whoever closed it has not yet counted, or waits for us
+            self._inside.pop()
+            self._open.wait()
+            self._inside.append(None)
         try:
             yield
         finally:
-            with self._free:
-                self._inside -= 1
-                if not self._inside:
-                    self._free.notify_all()
+            self._inside.pop()
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        with self._free:
-            while self._alone:
-                self._free.wait()
-            self._alone = True  # first, or readers who keep coming would hold it out for ever
-            while self._inside:
-                self._free.wait()
-        try:
-            yield
-        finally:
-            with self._free:
-                self._alone = False
-                self._free.notify_all()
+        with self._turn:
+            self._open.clear()
+            try:
+                while self._inside:
+                    time.sleep(_LOOK_AGAIN_S)
+                yield
+            finally:
+                self._open.set()

@@ -24,8 +24,8 @@ _MGET_KEYS: Final = 5_000
 _PAGE_BLOBS: Final = 2_000
 _OFFSET: Final = b"applied".ljust(MAX_KEY_BYTES + 1, b".")
 """The field of the offset: longer than any key may be, so no key needs a prefix to stay apart from it."""
-_FULL_WORDS: Final = ("OOM", "MISCONF")
-"""Out of memory; the last snapshot could not be written, so writes are refused."""
+_FULL_WORDS: Final = ("OOM", "maxmemory", "MISCONF")
+"""Out of memory, as server and client tell it; or the last snapshot was not written, so writes are refused."""
 
 
 class RedisStore:
