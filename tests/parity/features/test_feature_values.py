@@ -7,7 +7,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mainstem.parity.features.values import Lists, column_at, edit_distances, ulps, unequal, unequal_lists
+from mainstem.parity.features.values import Lists, column_at, edit_distances, places_apart, ulps, unequal, unequal_lists
 
 LISTS = st.lists(st.lists(st.sampled_from([0.0, -0.0, 1.0, 2.0, math.nan]), max_size=6), min_size=1, max_size=12)
 
@@ -41,6 +41,16 @@ def test_edit_distance_is_the_plain_one(one: list[list[float]], other: list[list
     plain = [plain_distance(a, b) for a, b in zip(one, other, strict=False)]
     assert edit_distances(left, right, np.arange(rows), block=5).tolist() == plain
     assert unequal_lists(left, right, np.arange(rows)).tolist() == [at for at, far in enumerate(plain) if far]
+
+
+@given(LISTS, LISTS)
+def test_places_apart_are_the_plain_ones(one: list[list[float]], other: list[list[float]]) -> None:
+    rows = min(len(one), len(other))
+    plain = [
+        sum(not same(*pair) for pair in zip(a, b, strict=False)) + abs(len(a) - len(b))
+        for a, b in zip(one, other, strict=False)
+    ]
+    assert places_apart(as_lists(one[:rows]), as_lists(other[:rows]), np.arange(rows)).tolist() == plain
 
 
 @given(st.lists(st.tuples(st.floats(), st.floats())))

@@ -19,6 +19,7 @@ from mainstem.parity.features.values import (
     Numbers,
     column_at,
     edit_distances,
+    places_apart,
     ragged,
     ulps,
     unequal,
@@ -56,7 +57,7 @@ class Gaps:
 
     ``distance`` is |served - recomputed| (of lists of one length: the largest of their elements), NaN where a side is not
     finite; ``relative`` is twice that over the sum of sizes; ``edits`` is 0 for numbers; ``beyond`` says that the
-    feature's documented bound does not cover it.
+    feature's documented bound does not cover it. Of lists of floats (vectors) ``edits`` counts the places that differ.
     """
 
     distance: Floats
@@ -167,7 +168,9 @@ def _apart(one: np.ndarray, other: np.ndarray) -> tuple[Floats, Floats]:
 
 
 def _list_gaps(feature: FeatureMeta, left: Lists, right: Lists, at: Ints) -> Gaps:
-    edits = edit_distances(left, right, at)
+    # Numbers with a fraction are vectors, whose places mean something: nothing is put in or taken out, places differ.
+    vectors = left.values.dtype != np.int64 and right.values.dtype != np.int64
+    edits = places_apart(left, right, at) if vectors else edit_distances(left, right, at)
     distance, relative = np.full(len(at), np.nan), np.full(len(at), np.nan)
     ulp, signed_zero = np.zeros(len(at), np.uint64), np.zeros(len(at), bool)
     alike = np.flatnonzero(left.lengths[at] == right.lengths[at])

@@ -90,7 +90,9 @@ class Variant:
         return CAUSE_OF[self.name]
 
     def __str__(self) -> str:
-        return f"{self.name} {self.amount:+g}" if self.amount else self.name
+        if not self.amount:
+            return self.name
+        return f"{self.name} {self.amount:{'g' if self.name in ('scale', 'stopped') else '+g'}}"
 
 
 class Recompute(Protocol):

@@ -35,7 +35,8 @@ class Tally:
     ``signed_zero`` of the ``differing`` are 0.0 against -0.0. ``missing``: the served side has no value; ``extra``: the
     recomputed side has none. ``beyond`` counts the cells the feature's documented bound does not cover. Quantiles are of
     |served - recomputed| over the differing cells with a finite number on both sides, None without any; ``smape`` is the
-    mean of 2|a - b| / (|a| + |b|) over all cells with a finite number on both sides. Edit distances are over differing lists.
+    mean of 2|a - b| / (|a| + |b|) over all cells with a finite number on both sides. Edit distances are over
+    differing lists; of lists of floats, which are vectors, they count the places that differ.
     """
 
     cells: int

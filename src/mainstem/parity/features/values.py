@@ -198,6 +198,15 @@ def ulps(one: NDArray[np.generic], other: NDArray[np.generic]) -> NDArray[np.uin
     return np.where(unknown, np.uint64(2**64 - 1), distance)
 
 
+def places_apart(one: Lists, other: Lists, rows: Ints) -> Ints:
+    """At how many places two vectors differ, a place that only one of them has included; for each of these rows."""
+    lengths, widths = one.lengths[rows], other.lengths[rows]
+    shared = np.minimum(lengths, widths)
+    left, right = one.values[ragged(one.starts[rows], shared)], other.values[ragged(other.starts[rows], shared)]
+    owner = np.searchsorted(np.cumsum(shared), unequal(left, right), side="right")
+    return np.bincount(owner, minlength=len(rows)) + np.maximum(lengths, widths) - shared
+
+
 def edit_distances(one: Lists, other: Lists, rows: Ints, block: int = 4096) -> Ints:
     """How many elements must be put in, taken out or replaced to make one list the other, for each of these rows.
 
