@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -201,10 +201,10 @@ def _assembled(builder: Builder, roots: list[tuple[int, Shape]], trees: Mapping[
         reads = tuple(sorted(_names(tree)))
         outputs.append(Output(name, Kind(shape, builder.root(own.over) if own.over else ""), reads, counts[shape]))
         counts[shape] += 1
-    inputs = []
+    inputs, kinds = [], _kinds_read(trees.values())
     for value in placed.inputs:
         own = builder.values[value]
-        inputs.append(Input(own.name, _input_kind(trees, own.name), own.over))
+        inputs.append(Input(own.name, kinds[own.name], own.over))
     same = tuple((over, builder.root(over)) for over in overs)
     return Program(
         tuple(inputs),
@@ -217,14 +217,16 @@ def _assembled(builder: Builder, roots: list[tuple[int, Shape]], trees: Mapping[
     )
 
 
-def _input_kind(trees: Mapping[str, Node], name: str) -> Kind:
-    stack = list(trees.values())
+def _kinds_read(trees: Iterable[Node]) -> dict[str, Kind]:
+    """The kind of every name in some trees."""
+    found: dict[str, Kind] = {}
+    stack = list(trees)
     while stack:
         node = stack.pop()
-        if node.op == "name" and node.name == name:
-            return node.kind
+        if node.op == "name":
+            found[node.name] = node.kind
         stack += node.args
-    raise KeyError(name)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +289,7 @@ class Bound:
         self.program, self.requests, self.candidates, self._dtype = program, requests, candidates, dtype
         if min(requests, candidates) < 1:
             raise _unfit(f"{requests} requests with {candidates} candidates; at least 1 of each")
+        self._outputs = {output.name: output for output in program.outputs}
         self._places = _lengths(program, places)
         self._widths = {
             e.name: widths if isinstance(widths, int) else widths[e.name] for e in program.inputs if e.kind.vector
@@ -302,7 +305,7 @@ class Bound:
 
     def result(self, name: str) -> NDArray[Any]:
         """The array of an output after `run`; a view that the next `run` overwrites."""
-        output = next(o for o in self.program.outputs if o.name == name)
+        output = self._outputs[name]
         if output.kind.shape is R:
             return self.per_request[:, output.column]
         return self.per_candidate[:, :, output.column] if output.kind.shape is C else self._results[name]
