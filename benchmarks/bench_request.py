@@ -19,7 +19,7 @@ from benchmarks.load import Measured, measure, rss_bytes
 from benchmarks.made_platform import EXPERT, HIDDEN, ITEMS, SLATE, USERS, VECTOR_DIM, made_stack
 from benchmarks.stages import Stages, measured_stages
 from mainstem.base.heads import PREDICTIONS
-from mainstem.features import define
+from mainstem.features.unified import UNIFIED
 from mainstem.ranking.network import EXPERTS
 
 SHARES = (0.25, 0.5, 0.75)
@@ -74,7 +74,7 @@ def over_http(module: str, shares: tuple[float, ...], seconds: float) -> dict[st
 
 def bounds_of(stages: Stages, bounds: Bounds, ranked: int) -> dict[str, float]:
     """The least CPU milliseconds the arithmetic of a stage can take on this machine now."""
-    inputs = len(define.ITEM) + len(define.CROSS)
+    inputs = len(UNIFIED.columns_of("item")) + len(UNIFIED.columns_of("cross"))
     flops = 2 * ranked * (inputs * HIDDEN + HIDDEN * EXPERTS * EXPERT + EXPERTS * EXPERT * len(PREDICTIONS))
     gathered = ranked * HIDDEN * 4
     return {

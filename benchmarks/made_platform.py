@@ -10,11 +10,11 @@ import polars as pl
 from mainstem.base.clock import SetClock
 from mainstem.base.heads import HEADS, PREDICTIONS
 from mainstem.base.settings import Settings, parse_settings
-from mainstem.features import define
 from mainstem.features.catalog import Catalog
 from mainstem.features.feedback import FeedbackBatch
-from mainstem.features.online import FeatureState
 from mainstem.features.statics import SCENARIO_SLOTS, Rates, Statics
+from mainstem.features.unified import UNIFIED
+from mainstem.features.unified_state import FeatureState
 from mainstem.ranking.model import Model
 from mainstem.ranking.network import EXPERTS, STATIC_DIM
 from mainstem.stacks.follow import Follower
@@ -120,25 +120,25 @@ def made_model(random: np.random.Generator, catalog: Catalog, events: FeedbackBa
     assert statics.rates.by_scenario.shape[0] == SCENARIO_SLOTS
     categories = np.unique(catalog.items.category_id[:-1])
     shapes = {
-        "user_in": (len(define.USER), HIDDEN),
+        "user_in": (len(UNIFIED.columns_of("user")), HIDDEN),
         "user_bias": (HIDDEN,),
-        "item_in": (len(define.ITEM), HIDDEN),
-        "cross_in": (len(define.CROSS), HIDDEN),
+        "item_in": (len(UNIFIED.columns_of("item")), HIDDEN),
+        "cross_in": (len(UNIFIED.columns_of("cross")), HIDDEN),
         "static_in": (STATIC_DIM, HIDDEN),
         "vector_in": (VECTOR_DIM, HIDDEN),
         "id_in": (ITEMS + 1, HIDDEN),
         "category_in": (len(categories) + 1, HIDDEN),
         "expert_w": (HIDDEN, EXPERTS * EXPERT),
         "expert_b": (EXPERTS * EXPERT,),
-        "gate_w": (len(define.USER), EXPERTS),
+        "gate_w": (len(UNIFIED.columns_of("user")), EXPERTS),
         "gate_b": (EXPERTS,),
         "head_w": (EXPERT, len(PREDICTIONS)),
-        "head_user_w": (len(define.USER), len(PREDICTIONS)),
+        "head_user_w": (len(UNIFIED.columns_of("user")), len(PREDICTIONS)),
         "head_b": (len(PREDICTIONS),),
-        "moment_in": (len(define.USER), 16),
+        "moment_in": (len(UNIFIED.columns_of("user")), 16),
         "moment_bias": (16,),
         "moment_out": (16,),
-        "head_item_w": (len(define.ITEM), len(PREDICTIONS)),
+        "head_item_w": (len(UNIFIED.columns_of("item")), len(PREDICTIONS)),
     }
     weights = {
         name: (random.standard_normal(shape, np.float32) / np.sqrt(shape[0])).astype(np.float32)

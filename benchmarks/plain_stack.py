@@ -28,12 +28,12 @@ from torch import nn  # noqa: E402
 
 from benchmarks.made_platform import EXPERT, HIDDEN, ITEMS, SLATE, USERS, VECTOR_DIM, made_vectors  # noqa: E402
 from mainstem.base.heads import PREDICTIONS  # noqa: E402
-from mainstem.features import define  # noqa: E402
+from mainstem.features.unified import UNIFIED  # noqa: E402
 from mainstem.ranking.network import EXPERTS, STATIC_DIM  # noqa: E402
 
 torch.set_num_threads(1)
-USER_DIM = len(define.USER)
-ITEM_DIM = len(define.ITEM) + len(define.CROSS) + STATIC_DIM + VECTOR_DIM
+USER_DIM = len(UNIFIED.columns_of("user"))
+ITEM_DIM = len(UNIFIED.columns_of("item")) + len(UNIFIED.columns_of("cross")) + STATIC_DIM + VECTOR_DIM
 WEIGHTS = {"long_view": 1.0, "click": 0.5, "like": 2.0, "follow": 4.0, "comment": 3.0, "forward": 3.0, "hate": -20.0}
 
 

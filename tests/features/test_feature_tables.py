@@ -9,10 +9,10 @@ from feature_log import Tables
 
 from mainstem.base.errors import DataError
 from mainstem.base.heads import HEADS
-from mainstem.features import define
 from mainstem.features.catalog import Catalog
 from mainstem.features.feedback import UNKNOWN_TIME, FeedbackBatch
 from mainstem.features.statics import Rates, Statics
+from mainstem.features.unified import UNIFIED
 
 
 def test_what_a_frame_does_not_hold_is_unknown() -> None:
@@ -85,10 +85,9 @@ def test_items_of_one_taste_get_alike_vectors(small: Tables) -> None:
     assert cosine[same & apart].mean() > cosine[~same].mean() + 0.1
 
 
-def test_every_feature_is_declared_once_with_a_finite_default() -> None:
-    for group in (define.USER, define.ITEM, define.CROSS):
-        names = define.names(group)
-        assert len(set(names)) == len(names)
-        assert np.isfinite(define.defaults(group)).all()
-        assert all(feature.about for feature in group)
-    assert len(define.signature()) == 12
+def test_every_feature_the_ranker_reads_says_what_it_is() -> None:
+    for role in ("user", "item", "cross"):
+        assert np.isfinite(UNIFIED.defaults_of(role)).all()
+        assert len(UNIFIED.defaults_of(role)) == len(UNIFIED.columns_of(role))
+    assert all(feature.about for feature in UNIFIED if feature.role)
+    assert len(UNIFIED.fingerprint) == 12

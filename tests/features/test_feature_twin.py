@@ -9,12 +9,12 @@ from feature_log import Tables
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mainstem.features import define
-from mainstem.features.batch import DELAY_MS, Timeline
 from mainstem.features.catalog import Catalog
 from mainstem.features.feedback import FeedbackBatch
-from mainstem.features.online import FeatureState
 from mainstem.features.statics import Rates, Statics
+from mainstem.features.timeline import DELAY_MS, Timeline, Values
+from mainstem.features.unified import UNIFIED
+from mainstem.features.unified_state import FeatureState
 
 
 def _made(tables: Tables) -> tuple[Catalog, Statics, FeedbackBatch, FeedbackBatch]:
@@ -26,7 +26,7 @@ def _made(tables: Tables) -> tuple[Catalog, Statics, FeedbackBatch, FeedbackBatc
 def _assert_twins(
     catalog: Catalog, statics: Statics, past: FeedbackBatch, timed: FeedbackBatch, asked: np.ndarray
 ) -> None:
-    line = Timeline.of(catalog, statics, past.then(timed))
+    line = Timeline(catalog, statics, past.then(timed))
     values = line.values(len(past) + asked)
     state = FeatureState(catalog, statics)
     state.apply(past)
@@ -36,13 +36,19 @@ def _assert_twins(
         known = int(np.searchsorted(timed.time_ms, now - DELAY_MS, side="right"))
         state.apply(timed.take(slice(done, known)))
         done = max(done, known)
-        item, place = values.item_row[j : j + 1], int(timed.surface[row])
-        user = state.user_side(int(values.user_row[j]), int(timed.scenario[row]), place, now)
-        np.testing.assert_allclose(user, values.user[j], atol=1e-6, rtol=0)
-        np.testing.assert_allclose(state.item_side(item, place, now)[0], values.item[j], atol=1e-6, rtol=0)
-        np.testing.assert_allclose(
-            state.cross(int(values.user_row[j]), item, now)[0], values.cross[j], atol=1e-6, rtol=0
-        )
+        _assert_same(state, timed, int(row), values, j)
+
+
+def _assert_same(state: FeatureState, timed: FeedbackBatch, row: int, values: Values, j: int) -> None:
+    """Live and past sides of one impression, to the bit."""
+    user, context = state.viewer(
+        int(timed.user_id[row]), int(timed.surface[row]), int(timed.scenario[row]), int(timed.time_ms[row])
+    )
+    np.testing.assert_array_equal(user, values.user[j])
+    item = state.catalog.item_rows(timed.item_id[row : row + 1])
+    if item[0] >= 0:  # a candidate that is not in the catalog has no row to be asked by
+        side = state.candidates(context, item)[0]
+        np.testing.assert_array_equal(side, np.concatenate([values.item[j], values.cross[j]]))
 
 
 def test_online_equals_batch_on_a_replay(small: Tables) -> None:
@@ -76,14 +82,14 @@ def test_the_future_changes_nothing(small: Tables, at: int, seed: int) -> None:
     catalog, statics, past, timed = _made(small)
     now = int(timed.time_ms[at])
     asked = len(past) + np.arange(at - 50, at + 1)
-    before = Timeline.of(catalog, statics, past.then(timed)).values(asked)
+    before = Timeline(catalog, statics, past.then(timed)).values(asked)
     later = np.flatnonzero(timed.time_ms > now - DELAY_MS)
     draw = np.random.default_rng(seed)
     outcomes = timed.outcomes.copy()
     outcomes[later] = draw.integers(-1, 2, (len(later), outcomes.shape[1]))
     changed = timed.take(np.arange(len(timed)))
     changed = FeedbackBatch(**{n: getattr(changed, n) for n in FeedbackBatch.__slots__} | {"outcomes": outcomes})
-    after = Timeline.of(catalog, statics, past.then(changed)).values(asked)
+    after = Timeline(catalog, statics, past.then(changed)).values(asked)
     seen = timed.time_ms[asked - len(past)] <= now
     for group in ("user", "item", "cross"):
         np.testing.assert_array_equal(getattr(before, group)[seen], getattr(after, group)[seen])
@@ -96,18 +102,18 @@ def test_an_outcome_is_not_known_before_its_delay(small: Tables) -> None:
         {"user_id": [user] * 3, "item_id": [item] * 3, "time_ms": [start, start + DELAY_MS - 1, start + DELAY_MS],
          "long_view": [1, 1, 1]}
     )  # fmt: skip
-    values = Timeline.of(catalog, statics, FeedbackBatch.from_frame(frame)).values(np.arange(3))
-    seen = values.cross[:, define.columns(define.CROSS)["seen_count"]]
+    values = Timeline(catalog, statics, FeedbackBatch.from_frame(frame)).values(np.arange(3))
+    seen = values.cross[:, UNIFIED.columns_of("cross").index("seen_count")]
     np.testing.assert_allclose(seen, [0.0, 0.0, np.log(2.0)], rtol=1e-6)
 
 
 def test_a_frozen_user_state_stands_still(small: Tables) -> None:
     catalog, statics, past, timed = _made(small)
-    line = Timeline.of(catalog, statics, past.then(timed))
-    user = int(np.bincount(line.user_row[len(past) :]).argmax())
-    rows = len(past) + np.flatnonzero(line.user_row[len(past) :] == user)[-6:]
+    line = Timeline(catalog, statics, past.then(timed))
+    user = np.bincount(timed.user_id).argmax()
+    rows = len(past) + np.flatnonzero(timed.user_id == user)[-6:]
     cut = int(timed.time_ms[rows[0] - len(past)]) - 1
-    count = define.columns(define.USER)["lifetime_count"]
+    count = UNIFIED.columns_of("user").index("lifetime_count")
     assert np.ptp(line.values(rows, cut).user[:, count]) == 0.0
     assert np.ptp(line.values(rows).user[:, count]) > 0.0
 
@@ -116,15 +122,12 @@ def test_a_frozen_state_knows_nothing_later_of_users_or_items(small: Tables) -> 
     catalog, statics, past, timed = _made(small)
     known = int(timed.time_ms[900])
     asked = np.arange(1000, 1100)
-    line = Timeline.of(catalog, statics, past.then(timed))
+    line = Timeline(catalog, statics, past.then(timed))
     values, fresh = line.values(len(past) + asked, known), line.values(len(past) + asked)
     state = FeatureState(catalog, statics)
     state.apply(past)
     state.apply(timed.take(timed.time_ms <= known))
     for j, row in enumerate(asked):
-        now, item, place = int(timed.time_ms[row]), values.item_row[j : j + 1], int(timed.surface[row])
-        user = state.user_side(int(values.user_row[j]), int(timed.scenario[row]), place, now)
-        np.testing.assert_allclose(user, values.user[j], atol=1e-6, rtol=0)
-        np.testing.assert_allclose(state.item_side(item, place, now)[0], values.item[j], atol=1e-6, rtol=0)
+        _assert_same(state, timed, int(row), values, j)
     assert (values.item != fresh.item).any()
     assert (values.user != fresh.user).any()

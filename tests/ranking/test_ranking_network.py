@@ -9,7 +9,7 @@ import torch
 from small_training import SMALL
 
 from mainstem.base.heads import HEADS
-from mainstem.features import define
+from mainstem.features.unified import UNIFIED
 from mainstem.ranking import train as training
 from mainstem.ranking.lesson import Lesson
 from mainstem.ranking.model import Model
@@ -20,11 +20,15 @@ from mainstem.ranking.trunk import Trunk, exported
 def test_numpy_equals_torch(small_lesson: Lesson) -> None:
     torch.manual_seed(3)
     table = training._table(small_lesson, SMALL)
-    net = Trunk(SMALL.shape, len(table.ids), len(table.categories), torch.zeros(8))
+    net = Trunk(SMALL.shape, small_lesson.features, len(table.ids), len(table.categories), torch.zeros(8))
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
-    moment = {"moment_in": np.zeros((len(define.USER), 1)), "moment_bias": np.zeros(1), "moment_out": np.zeros(1)}
+    moment = {
+        "moment_in": np.zeros((len(UNIFIED.columns_of("user")), 1)),
+        "moment_bias": np.zeros(1),
+        "moment_out": np.zeros(1),
+    }
     model = Model(exported(net, table.scales) | moment, small_lesson.statics, table.ids, table.categories, {}, {})
     network, v = model.network(small_lesson.catalog), small_lesson.values
     wanted = training._logits(net, table)
@@ -70,8 +74,8 @@ def test_values_that_are_not_finite_become_defaults_and_are_counted(small_lesson
     got = network.predict(user, v.item_row[:4], item, cross)
     assert np.isfinite(got).all()
     assert network.counters.not_finite == 3
-    item[1, 2], cross[3, 0] = define.ITEM[2].default, define.CROSS[0].default
-    user[7] = define.USER[7].default
+    item[1, 2], cross[3, 0] = UNIFIED.defaults_of("item")[2], UNIFIED.defaults_of("cross")[0]
+    user[7] = UNIFIED.defaults_of("user")[7]
     np.testing.assert_array_equal(got, network.predict(user, v.item_row[:4], item, cross))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mainstem.features.events import Events
+from mainstem.features.folding import FoldEvents, FoldState, add_fold, replayed
 from mainstem.features.intake import Intake
 from mainstem.features.kernel.asof import (
     EventColumns,
@@ -20,10 +21,9 @@ from mainstem.features.kernel.asof import (
     as_of_list,
     as_of_registers,
 )
-
-from mainstem.features.language.plan import Group, Plan
+from mainstem.features.language.plan import FoldGroup, Group, Plan
 from mainstem.features.language.resolve import ReadGroup
-from mainstem.features.live import Seen, ever_leaves
+from mainstem.features.live import Seen, ever_leaves, told_columns
 from mainstem.features.reading import (
     Reading,
     add_distinct,
@@ -81,15 +81,22 @@ class Backfill:
         self.plan, self.tables, self.threads = plan, tables, threads
         self.dropped = 0
         self._held: dict[str, _Held] = {}
+        self._folds: dict[str, FoldEvents] = {}
         before: dict[str, Arrays] = {}
         seen = {source.name: Seen(plan, source, tables) for source in plan.sources if source.sees}
-        wanted = {name for one in seen.values() for name in one.groups}
+        wanted = {name for one in seen.values() for name in (*one.groups, *one.folds)}
         for source in plan.sources:
             events = streams[source.of_stream]
             intake = Intake(plan, source, tables)
             sees = seen[source.name].values(before) if source.name in seen else {}
             taken, _ = intake.take(events, sees, -1)
             self.dropped += taken.late
+            offset = taken.matrix[:, intake.layout.offset]
+            for fold, (fold_keys, inputs) in zip(intake.folds, taken.folds, strict=True):
+                self._folds[fold.name] = FoldEvents(fold_keys, offset, inputs)
+                if fold.name in wanted:
+                    told = FoldState(fold, tables).apply(fold_keys, inputs)
+                    before[fold.name] = told_columns(fold, told, taken.rows, len(events))
             for group, at in zip(intake.groups, intake.layout.groups, strict=True):
                 rows = np.flatnonzero(taken.matrix[:, at.counts])
                 held = EventColumns(
@@ -114,18 +121,17 @@ class Backfill:
             progress: Told the share that is done.
         """
         n = len(requests)
-        early = [step for step in reading.steps if not reading.is_late(step)]
-        late = [step for step in reading.steps if reading.is_late(step)]
+        early, late = reading.early_and_late()
         values: Arrays = dict(requests.given)
         rows: Arrays = {}
-        run_steps(early, values, self.tables, partial(self._numbers, reading, requests.as_of), rows)
+        run_steps(early, values, self.tables, partial(self._read, reading, requests.as_of), rows)
         out: Arrays = {}
         order = self._in_key_order(late, values, n)
         for start in range(0, n, _CHUNK):
             at = order[start : start + _CHUNK]
             part = {name: array[at] for name, array in values.items()}
             some_rows = {place: found[at] for place, found in rows.items()}
-            run_steps(late, part, self.tables, partial(self._lists, requests.as_of[at]), some_rows)
+            run_steps(late, part, self.tables, partial(self._read, reading, requests.as_of[at]), some_rows)
             done = reading.program.run(part)
             for column in reading.columns:
                 name = column.vector or column.name
@@ -135,6 +141,24 @@ class Backfill:
             if progress is not None:
                 progress(min(1.0, (start + _CHUNK) / n))
         return {c.name: out[c.vector][:, c.place] if c.vector else out[c.name] for c in reading.columns}
+
+    def _read(self, reading: Reading, seen: Ints, group: Group | FoldGroup, values: Arrays) -> None:
+        if isinstance(group, FoldGroup):
+            self._fold(reading, seen, group, values)
+        elif group.latest:
+            self._lists(seen, group, values)
+        else:
+            self._numbers(reading, seen, group, values)
+
+    def _fold(self, reading: Reading, seen: Ints, group: FoldGroup, values: Arrays) -> None:
+        """Replays the events of some requests' keys up to each request's place in the log."""
+        keys, shape = keys_of(group, values, reading.group_shapes[group.name])
+        events = self._folds[group.name]
+        asked = np.unique(keys[:, 0])
+        place = np.minimum(np.searchsorted(asked, events.keys[:, 0]), len(asked) - 1)
+        some = events.take(np.flatnonzero(asked[place] == events.keys[:, 0]))
+        state = replayed(group, self.tables, some, keys, np.repeat(seen, len(keys) // max(len(seen), 1)))
+        add_fold(group, state, shape, values)
 
     def _numbers(self, reading: Reading, seen: Ints, group: Group, values: Arrays) -> None:
         """Reads one state table for every request at once."""
@@ -157,10 +181,9 @@ class Backfill:
 
     def _in_key_order(self, late: list[Any], values: Arrays, n: int) -> Ints:
         """Requests so that those of one list's key stand together: each part then needs few of the events."""
-        lists = [step.group for step in late if isinstance(step, ReadGroup)]
-        if not lists:
-            return np.arange(n)
-        return np.argsort(np.asarray(values[lists[0].key[0]]), kind="stable")
+        keys = (step.group.key[0] for step in late if isinstance(step, ReadGroup))
+        key = next((np.asarray(values[name]) for name in keys if name in values and np.ndim(values[name]) == 1), None)
+        return np.arange(n) if key is None else np.argsort(key, kind="stable")
 
 
 def _held(columns: EventColumns, listed: bool) -> _Held:

@@ -14,12 +14,13 @@ from mainstem.features.events import Events
 from mainstem.features.kernel.registers import register_words
 from mainstem.features.kernel.shape import IDENTITIES, UNTIMED, EventLayout, GroupColumns
 from mainstem.features.language.expression import Kind, Shape
-from mainstem.features.language.plan import Accumulator, Group, Plan
+from mainstem.features.language.plan import Accumulator, FoldGroup, Group, Plan
 from mainstem.features.language.resolve import Resolver
 from mainstem.features.language.source import Source
 from mainstem.features.steps import NO_KEY, Arrays, Tables, as_key, is_vector, run_steps
 
 Ints = NDArray[np.int64]
+_PRECISION: Final = {8: 6, 32: 8}
 _LARGEST: Final = float(2**62)
 _EMPTY_FIELD: Final = UNTIMED
 """What stands for an empty field of a kept event."""
@@ -31,6 +32,7 @@ class Taken:
 
     Attributes:
         matrix: One row an admitted event, in the layout of the intake.
+        folds: Of each fold, the admitted events' keys and what its step is told of them.
         rows: Which events of the batch they are.
         late: Events that came later than the source admits, and were dropped.
         outside: Events the source's ``where`` leaves out.
@@ -38,6 +40,7 @@ class Taken:
     """
 
     matrix: Ints
+    folds: tuple[tuple[Ints, NDArray[np.float64]], ...]
     rows: Ints
     late: int
     outside: int
@@ -55,7 +58,7 @@ class Intake:
 
     def __init__(self, plan: Plan, source: Source, tables: Tables) -> None:
         self.source = source
-        self.groups = plan.groups_of(source)
+        self.groups, self.folds = plan.groups_of(source), plan.folds_of(source)
         self._tables = tables
         self.layout = _layout(self.groups)
         given = dict.fromkeys((*source.columns, "time_ms", *source.sees), Kind(Shape.R))
@@ -69,6 +72,10 @@ class Intake:
             outputs |= {_cell(group, "field", at): text for at, (_, text, _) in enumerate(group.fields)}
             if group.where:
                 outputs[_cell(group, "where", 0)] = group.where
+        for fold in self.folds:
+            for name in fold.key:
+                resolver.need(name, f"the key of {where}")
+            outputs |= {f"{fold.name}_take_{name}": text for name, text in fold.fold.takes.items()}
         self._program = resolver.program(outputs, where)
         self._steps = resolver.steps
 
@@ -93,8 +100,9 @@ class Intake:
         missing = 0
         for group, columns in zip(self.groups, self.layout.groups, strict=True):
             missing += self._fill(matrix, group, columns, values, out, kept, time_ms)
+        folds = tuple(_of_fold(fold, values, out, kept) for fold in self.folds)
         late = int((~on_time).sum())
-        return Taken(matrix, kept, late, int((on_time & ~inside).sum()), missing), after
+        return Taken(matrix, folds, kept, late, int((on_time & ~inside).sum()), missing), after
 
     def _fill(
         self, matrix: Ints, group: Group, at: GroupColumns, values: Arrays, out: Arrays, kept: Ints, time_ms: Ints
@@ -119,6 +127,14 @@ class Intake:
         return int((~keyed).sum())
 
 
+def _of_fold(fold: FoldGroup, values: Arrays, out: Arrays, kept: Ints) -> tuple[Ints, NDArray[np.float64]]:
+    keys = np.stack([as_key(values[name])[kept] for name in fold.key], axis=1)
+    inputs = np.empty((len(kept), len(fold.fold.takes)))
+    for at, name in enumerate(fold.fold.takes):
+        inputs[:, at] = out[f"{fold.name}_take_{name}"][kept]
+    return keys, inputs
+
+
 def clock_of(group: Group, time_ms: Ints, values: Arrays, rows: Ints | slice = slice(None)) -> Ints:
     """Times on the clock that a group's tiles follow; unknown ones are ``UNTIMED``."""
     shift = 0
@@ -130,7 +146,9 @@ def clock_of(group: Group, time_ms: Ints, values: Arrays, rows: Ints | slice = s
 def quantised(values: NDArray[np.float64], of: Accumulator, group: Group) -> Ints:
     """An accumulator's input as whole numbers. Shapes: [n, words]."""
     if of.monoid == "registers":
-        return register_words(values, of.words)
+        known = ~np.isnan(values)
+        bits = np.where(known, values + 0.0, 0.0).view(np.int64)
+        return np.where(known[:, None], register_words(bits, _PRECISION[of.words]), 0)
     identity = IDENTITIES[{"add": 0, "min": 1, "max": 2}[of.monoid]]
     return fixed(values, of.scale, identity, f"{of.value} of {group.source.name}")[:, None]
 
@@ -174,7 +192,7 @@ def _with_times(values: Arrays, time_ms: Ints) -> Arrays:
     return values | {"time_ms": np.where(time_ms < 0, np.nan, time_ms)}
 
 
-def _no_read(group: Group, values: Arrays) -> None:
+def _no_read(group: Group | FoldGroup, values: Arrays) -> None:
     raise AssertionError(f"{group.name} is read while events are taken in: {sorted(values)}")
 
 

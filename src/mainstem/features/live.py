@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from mainstem.base.errors import StoreError
 from mainstem.features.events import Events
+from mainstem.features.folding import FoldState, add_fold
 from mainstem.features.intake import Intake
 from mainstem.features.kernel.arena import Arena
-from mainstem.features.kernel.shape import EVER, UNTIMED
+from mainstem.features.kernel.shape import EVER
 from mainstem.features.language.expression import Kind, Shape
 from mainstem.features.language.feature import Context
-from mainstem.features.language.plan import Group, Plan
+from mainstem.features.language.plan import FoldGroup, Group, Plan
 from mainstem.features.language.program import Program
 from mainstem.features.language.resolve import Resolver
 from mainstem.features.language.source import Source
@@ -92,6 +93,7 @@ class LiveState:
             name: Arena([g.shape for g in intake.groups], layout=intake.layout, limit_words=limit, track=track)
             for name, intake in self.intakes.items()
         }
+        self.folds = {fold.name: FoldState(fold, tables) for fold in plan.folds}
         self.watermarks = dict.fromkeys(self.intakes, -1)
         self._seen = {source.name: Seen(plan, source, tables) for source in plan.sources if source.sees}
         self._place = {
@@ -141,9 +143,12 @@ class LiveState:
         )
         return values | reading.program.run(values)
 
-    def read_group(self, reading: Reading, group: Group, values: Arrays) -> None:
+    def read_group(self, reading: Reading, group: Group | FoldGroup, values: Arrays) -> None:
         """Reads one state table for the keys in ``values`` and adds its numbers."""
         keys, shape = keys_of(group, values, _shape_of(reading, group))
+        if isinstance(group, FoldGroup):
+            add_fold(group, self.folds[group.name].read(keys), shape, values)
+            return
         source, at = self._place[group.name]
         arena = self.arenas[source]
         if group.latest:
@@ -172,6 +177,10 @@ class LiveState:
             )
             taken, watermark = intake.take(events, seen.values(before) if seen else {}, self.watermarks[source.name])
             self._watched(source, before, taken.matrix, taken.rows, len(events))
+            for fold, (keys, inputs) in zip(intake.folds, taken.folds, strict=True):
+                before[fold.name] = told_columns(
+                    fold, self.folds[fold.name].apply(keys, inputs), taken.rows, len(events)
+                )
             self.watermarks[source.name] = watermark
             done += Applied(dropped=taken.late, without_key=taken.without_key, late=behind)
         return done
@@ -193,6 +202,8 @@ class LiveState:
         out: dict[str, NDArray[Any]] = {
             f"{name}/{part}": array for name, arena in self.arenas.items() for part, array in arena.snapshot().items()
         }
+        for name, fold in self.folds.items():
+            out |= {f"fold:{name}/{part}": array for part, array in fold.arrays().items()}
         head = {
             "format": FORMAT,
             "features": state_fingerprint(self.plan),
@@ -233,6 +244,8 @@ class LiveState:
             arena.restore(
                 {part.split("/", 1)[1]: array for part, array in arrays.items() if part.startswith(f"{name}/")}
             )
+        for name, fold in self.folds.items():
+            fold.restore({part: arrays[f"fold:{name}/{part}"] for part in ("keys", "state")})
         self.applied = int(head["applied"])
         self.watermarks = {name: int(mark) for name, mark in head["watermarks"].items()}
         self.counted = Applied(*head["counted"])
@@ -243,19 +256,23 @@ class Seen:
 
     def __init__(self, plan: Plan, source: Source, tables: Tables) -> None:
         leaves = {leaf.name: group for group in plan.groups for leaf in group.leaves}
-        texts = {name: plan.text_of(name) for name in source.sees}
+        told = {name: fold.name for fold in plan.folds for name in fold.tells}
+        self._told = {name: told[name] for name in source.sees if name in told}
+        texts = {name: plan.text_of(name) for name in source.sees if name not in told}
         given = {name: Kind(Shape.R) for name in leaves}
         given |= {f.name: Kind(Shape.R) for f in plan.features if isinstance(f.of, Context)}
         resolver = Resolver(plan, given, {}, is_vector(tables), may_read=False)
         self._program: Program = resolver.program(texts, f"what source {source.name!r} sees")
         self.groups = {leaves[name].name for name in self._program.names if name in leaves}
+        self.folds = set(self._told.values())
 
     def values(self, before: Mapping[str, Arrays]) -> Arrays:
         """The seen features, from what was kept before each event."""
         held: Arrays = {}
         for group in self.groups:
             held |= before[group]
-        return dict(self._program.run(held))
+        out = dict(self._program.run(held)) if self.groups else {}
+        return out | {name: before[fold][name] for name, fold in self._told.items()}
 
 
 def ever_leaves(group: Group, held: NDArray[np.int64], rows: Any, n: int) -> Arrays:
@@ -266,6 +283,15 @@ def ever_leaves(group: Group, held: NDArray[np.int64], rows: Any, n: int) -> Arr
             column = np.zeros(n)
             column[rows] = held[:, group.first_word[leaf.accumulator]]
             out[leaf.name] = column
+    return out
+
+
+def told_columns(fold: FoldGroup, told: NDArray[np.float64], rows: Any, n: int) -> Arrays:
+    """What a fold said of each of n events, by name; empty for events not taken in."""
+    out: Arrays = {}
+    for at, name in enumerate(fold.tells):
+        out[name] = np.full(n, np.nan)
+        out[name][rows] = told[:, at]
     return out
 
 
@@ -283,10 +309,11 @@ def state_fingerprint(plan: Plan) -> str:
         )
         for g in plan.groups
     ]
-    return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:12]
+    folds = [(f.name, f.source.described(), f.key, f.fold.described()) for f in plan.folds]
+    return hashlib.sha256(json.dumps([parts, folds] if folds else parts, default=str).encode()).hexdigest()[:12]
 
 
-def _shape_of(reading: Reading, group: Group) -> Shape:
+def _shape_of(reading: Reading, group: Group | FoldGroup) -> Shape:
     return reading.group_shapes[group.name]
 
 

@@ -36,8 +36,8 @@ class SideReader:
         self._candidate = Reading(state.plan, state.tables, self.candidate_columns)
         self._local = threading.local()
 
-    def user(self, given: Arrays, rows: Arrays) -> Side:
-        """The viewer's columns; empty ones as declared. Shapes: [user columns]."""
+    def user(self, given: Arrays, rows: Arrays) -> tuple[Side, Arrays]:
+        """The viewer's columns, empty ones as declared, and every name they were made of. Shapes: [user columns]."""
         values = self._run(self._user, given, rows, 1)
         out = np.empty(len(self.user_columns), np.float32)
         numbers = self._bound(self._user, 1).per_request[0]
@@ -48,10 +48,19 @@ class SideReader:
             else:
                 out[place] = numbers[at]
                 at += 1
-        return np.where(np.isnan(out), self._user.empties, out).astype(np.float32)
+        return np.where(np.isnan(out), self._user.empties, out).astype(np.float32), values
 
     def candidates(self, given: Arrays, rows: Arrays, n: int) -> Side:
-        """The candidates' columns; empty ones as declared. Shapes: [n, candidate columns]."""
+        """The candidates' columns; empty ones as declared.
+
+        Args:
+            given: The request's context and candidates; also what ``user`` answered, which is then not read again.
+            rows: Rows of tables that are known already.
+            n: How many candidates.
+
+        Shapes:
+            ``[n, candidate columns]``.
+        """
         self._run(self._candidate, given, rows, n)
         out = self._bound(self._candidate, n).per_candidate[0, :n]
         empty = np.isnan(out)

@@ -14,8 +14,8 @@ from mainstem.features.kernel.registers import distinct
 from mainstem.features.kernel.shape import UNTIMED
 from mainstem.features.language.expression import Kind, Shape
 from mainstem.features.language.feature import Context, Feature, Listed
-from mainstem.features.language.plan import LIST_TIME, Group, Plan
-from mainstem.features.language.resolve import Compute, LookUp, ReadGroup, Resolver, Step
+from mainstem.features.language.plan import LIST_TIME, FoldGroup, Group, Plan
+from mainstem.features.language.resolve import Compute, LookUp, ReadGroup, Resolver, Step, list_columns
 from mainstem.features.steps import Arrays, Tables, as_key, is_vector
 
 Ints = NDArray[np.int64]
@@ -68,17 +68,20 @@ class Reading:
     @property
     def places(self) -> dict[str, int]:
         """How long each kept list is."""
-        return {group.latest: group.shape.list_k for group in self.plan.groups if group.latest}
+        lists = {group.latest: group.shape.list_k for group in self.plan.groups if group.latest}
+        return lists | {fold.name: fold.fold.places for fold in self.plan.folds if fold.fold.places}
 
     @property
     def widths(self) -> dict[str, int]:
         """How long each vector is that the program reads."""
         vectors = {entry.name for entry in self.program.inputs if entry.kind.vector}
-        return {
+        held = {f"{fold.name}.{name}": part.size for fold in self.plan.folds for name, part in fold.fold.state.items()}
+        looked_up = {
             step.name: self.tables[step.table].columns[step.column].shape[1]
             for step in self.steps
             if isinstance(step, LookUp) and step.name in vectors
         }
+        return {name: width for name, width in (held | looked_up).items() if name in vectors}
 
     def shape_of(self, column: Column) -> Shape:
         """Whether a column is the request's or its candidates'."""
@@ -87,22 +90,37 @@ class Reading:
         return self.program.shape_of(column.name)
 
     @property
-    def groups(self) -> tuple[Group, ...]:
+    def groups(self) -> tuple[Group | FoldGroup, ...]:
         """The state tables it reads."""
         return tuple(step.group for step in self.steps if isinstance(step, ReadGroup))
 
-    def is_late(self, step: Step) -> bool:
-        """Whether a step fills lists or vectors, which are large: done for few requests at a time."""
-        if isinstance(step, LookUp):
-            kind = self.kinds[step.name]
-            return kind.vector or kind.shape.listed
-        if isinstance(step, ReadGroup):
-            return bool(step.group.latest)
-        assert isinstance(step, Compute)
-        return any(entry.kind.shape.listed for entry in step.program.inputs)
+    def early_and_late(self) -> tuple[list[Step], list[Step]]:
+        """The steps, and those that fill lists or vectors, which are large, or need one: done for few requests at a time."""
+        parts: tuple[list[Step], list[Step]] = ([], [])
+        late: set[str] = set()
+        for step in self.steps:
+            reads, fills = _reads_and_fills(step)
+            is_late = not late.isdisjoint(reads) or any(self._is_large(name) for name in (*reads, *fills))
+            late.update(fills if is_late else ())
+            parts[is_late].append(step)
+        return parts
+
+    def _is_large(self, name: str) -> bool:
+        return self.kinds[name].vector or self.kinds[name].shape.listed
 
 
-def keys_of(group: Group, values: Arrays, shape: Shape) -> tuple[Ints, tuple[int, ...]]:
+def _reads_and_fills(step: Step) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    if isinstance(step, LookUp):
+        return (step.key,), (step.name,)
+    if isinstance(step, Compute):
+        return step.program.names, tuple(output.name for output in step.program.outputs)
+    group = step.group
+    if isinstance(group, FoldGroup):
+        return group.key, group.columns
+    return group.key, (*(leaf.name for leaf in group.leaves), *list_columns(group))
+
+
+def keys_of(group: Group | FoldGroup, values: Arrays, shape: Shape) -> tuple[Ints, tuple[int, ...]]:
     """The keys that a request asks a state table for, one row a read, and the shape of the answers.
 
     Shapes: ``[reads, key words]``; ``[B]`` or ``[B, n]``.

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from mainstem.base.errors import FeatureError, did_you_mean
 from mainstem.features.attributes import AttributeTable
-from mainstem.features.language.plan import Group
+from mainstem.features.language.plan import FoldGroup, Group
 from mainstem.features.language.resolve import Compute, LookUp, ReadGroup, Step
 
 Arrays = dict[str, NDArray[Any]]
 Tables = Mapping[str, AttributeTable]
-Read = Callable[[Group, Arrays], None]
+Read = Callable[[Group | FoldGroup, Arrays], None]
 NO_KEY = -1
 """What stands for a key that is not there: nothing is kept for it, nothing is read."""
 
@@ -25,12 +25,14 @@ def run_steps(steps: Sequence[Step], values: Arrays, tables: Tables, read: Read,
 
     Args:
         steps: What to do, in order.
-        values: The names that are there; the others are added.
+        values: The names that are there; the others are added, and what an earlier run left is not made again.
         tables: Where attributes come from.
         read: Reads a state table for the keys in ``values`` and adds its numbers.
         rows: Rows of tables already found, as ``table/key``; the others are added.
     """
     for step in steps:
+        if step.name in values:
+            continue
         if isinstance(step, LookUp):
             values[step.name] = _looked_up(step, values, tables, rows)
         elif isinstance(step, ReadGroup):
@@ -53,7 +55,7 @@ def is_vector(tables: Tables) -> Callable[[str, str], bool]:
     """Answers whether a table's column holds vectors.
 
     Raises:
-        FeatureError: There is no such table or column (``feature-032``).
+        FeatureError: There is no such table or column (``feature-012``).
     """
 
     def answer(table: str, column: str) -> bool:
@@ -62,7 +64,7 @@ def is_vector(tables: Tables) -> Callable[[str, str], bool]:
             what = f"no table {table!r}" if held is None else f"no column {column!r} in table {table!r}"
             raise FeatureError(
                 f"an attribute reads {table}.{column}, but there is {what}",
-                code="feature-032",
+                code="feature-012",
                 hint=did_you_mean(column if held else table, held.columns if held else tables),
             )
         return held.columns[column].ndim > 1

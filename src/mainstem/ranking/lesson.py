@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from mainstem.base.errors import DataError
 from mainstem.base.heads import SURFACES
-from mainstem.features.batch import DELAY_MS, Timeline, Values
 from mainstem.features.catalog import Catalog
 from mainstem.features.feedback import FeedbackBatch
+from mainstem.features.language.feature_set import FeatureSet
 from mainstem.features.statics import Rates, Statics
+from mainstem.features.timeline import DELAY_MS, Timeline, Values
+from mainstem.features.unified import UNIFIED
 
 LATEST = 8
 """How many of each user's latest untimed events are learned from; all before them only fill the state."""
@@ -40,6 +42,7 @@ class Lesson:
     feedback: FeedbackBatch
     train: NDArray[np.bool_]
     timed: NDArray[np.bool_]
+    features: FeatureSet = UNIFIED
 
 
 def timeline(
@@ -49,12 +52,12 @@ def timeline(
     history: pl.DataFrame,
     surfaces: Sequence[str] = SURFACES,
     delay_ms: int = DELAY_MS,
+    features: FeatureSet = UNIFIED,
 ) -> Timeline:
     """All events of a log in order, history first."""
     past = FeedbackBatch.from_history(history)
-    return Timeline.of(
-        catalog, statics, past.then(FeedbackBatch.from_frame(impressions, surfaces)), _earlier(history), delay_ms
-    )
+    whole = past.then(FeedbackBatch.from_frame(impressions, surfaces))
+    return Timeline(catalog, statics, whole, _earlier(history), delay_ms, features)
 
 
 def lesson(
@@ -65,6 +68,7 @@ def lesson(
     validation_day: int,
     surfaces: Sequence[str] = SURFACES,
     delay_ms: int = DELAY_MS,
+    features: FeatureSet = UNIFIED,
 ) -> Lesson:
     """The lesson of a log's days up to the validation day; later days are not looked at.
 
@@ -85,12 +89,12 @@ def lesson(
     rates = Rates.fit(past.then(timed.take(taught)))
     first = 0 if earlier else int(taught.sum()) // 3
     statics = Statics.fit(catalog, past.take(slice(0, earlier)) if earlier else timed.take(slice(0, first)), rates)
-    line = Timeline.of(catalog, statics, past.then(timed), earlier, delay_ms)
+    line = Timeline(catalog, statics, past.then(timed), earlier, delay_ms, features)
     asked = np.arange(max(earlier + first, len(line.feedback) - MOST_ROWS), len(line.feedback))
     is_timed = asked >= len(past)
     train = ~is_timed
     train[is_timed] = taught[asked[is_timed] - len(past)]
-    return Lesson(catalog, statics, line.values(asked), line.feedback.take(asked), train, is_timed)
+    return Lesson(catalog, statics, line.values(asked), line.feedback.take(asked), train, is_timed, features)
 
 
 def _earlier(history: pl.DataFrame) -> int:

@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mainstem.base.errors import ModelError
-from mainstem.features import define
 from mainstem.features.catalog import Catalog
+from mainstem.features.language.feature import Role
+from mainstem.features.language.feature_set import FeatureSet
 from mainstem.features.statics import Statics
+from mainstem.features.unified import UNIFIED
 from mainstem.ranking.calibrate import Calibrators
 from mainstem.ranking.network import WEIGHTS, Network, item_first
 
@@ -37,13 +39,14 @@ class Model:
     categories: NDArray[np.int32]
     calibration: dict[str, Any]
     card: dict[str, Any]
+    features: FeatureSet = UNIFIED
 
     def network(self, catalog: Catalog) -> Network:
         """The network with the first layer of every item of this catalog computed."""
         vectors, _ = self.statics.on(catalog)
         id_rows = embedding_rows(self.ids, np.append(catalog.items.ids, -1))
         category_rows = embedding_rows(self.categories, catalog.items.category_id)
-        return Network(self.weights, item_first(self.weights, catalog, vectors, id_rows, category_rows))
+        return Network(self.weights, item_first(self.weights, catalog, vectors, id_rows, category_rows), self.features)
 
     def calibrators(self) -> Calibrators:
         """The map of every head and surface from the network's output to probabilities."""
@@ -61,8 +64,8 @@ class Model:
             os.fsync(file.fileno())
         os.replace(scratch, folder / "model.npz")
         card = self.card | {
-            "features": feature_names(),
-            "signature": define.signature(),
+            "features": feature_names(self.features),
+            "signature": self.features.fingerprint,
             "calibration": self.calibration,
         }
         text = folder / f".model.json.{os.getpid()}"
@@ -70,17 +73,18 @@ class Model:
         os.replace(text, folder / "model.json")
 
 
-def feature_names() -> dict[str, list[str]]:
+def feature_names(features: FeatureSet) -> dict[str, list[str]]:
     """The columns the network reads, by group."""
-    return {
-        "user": list(define.names(define.USER)),
-        "item": list(define.names(define.ITEM)),
-        "cross": list(define.names(define.CROSS)),
-    }
+    roles: tuple[Role, ...] = ("user", "item", "cross")
+    return {role: list(features.columns_of(role)) for role in roles}
 
 
-def load_model(folder: Path) -> Model:
+def load_model(folder: Path, features: FeatureSet = UNIFIED) -> Model:
     """The model of a folder.
+
+    Args:
+        folder: Where it lies.
+        features: The features as they are declared now.
 
     Raises:
         ModelError: There is none (``model-002``), or it was trained on other features than this version has (``model-001``).
@@ -95,7 +99,7 @@ def load_model(folder: Path) -> Model:
             code="model-002",
             hint="mainstem train",
         ) from None
-    _check_features(card)
+    _check_features(card, features)
     missing = [name for name in WEIGHTS if f"weight_{name}" not in arrays]
     if missing:
         raise ModelError(
@@ -112,13 +116,14 @@ def load_model(folder: Path) -> Model:
         categories=arrays["categories"],
         calibration=card.pop("calibration"),
         card=card,
+        features=features,
     )
 
 
-def _check_features(card: dict[str, Any]) -> None:
-    if card.get("signature") == define.signature():
+def _check_features(card: dict[str, Any], features: FeatureSet) -> None:
+    if card.get("signature") == features.fingerprint:
         return
-    held, ours = card.get("features", {}), feature_names()
+    held, ours = card.get("features", {}), feature_names(features)
     differ = [f"{group}.{name}" for group in ours for name in sorted(set(held.get(group, [])) ^ set(ours[group]))]
     what = ", ".join(differ[:8]) + (f" and {len(differ) - 8} more" if len(differ) > 8 else "")
     raise ModelError(

@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mainstem.base.heads import HEADS
-from mainstem.features import define
 from mainstem.features.catalog import DURATION_BUCKETS, KIND_SLOTS, Catalog
+from mainstem.features.language.feature import Role
+from mainstem.features.language.feature_set import FeatureSet
+from mainstem.features.unified import UNIFIED
 
 Array = NDArray[np.float32]
 
@@ -69,18 +71,20 @@ class Network:
         a gate that reads the user side only, then one linear head a prediction.
     """
 
-    def __init__(self, weights: dict[str, Array], item_first: Array) -> None:
+    def __init__(self, weights: dict[str, Array], item_first: Array, features: FeatureSet = UNIFIED) -> None:
         self._w = {name: np.ascontiguousarray(weights[name], np.float32) for name in WEIGHTS}
         self._item_first = np.ascontiguousarray(item_first, np.float32)
-        self._defaults = {
-            "user": np.array(define.defaults(define.USER), np.float32),
-            "item": np.array(define.defaults(define.ITEM), np.float32),
-            "cross": np.array(define.defaults(define.CROSS), np.float32),
-        }
+        roles: tuple[Role, ...] = ("user", "item", "cross")
+        self._defaults = {role: np.array(features.defaults_of(role), np.float32) for role in roles}
         self._head_tiled = np.tile(self._w["head_w"], (EXPERTS, 1))
         self._items = len(self._w["item_in"])
         self._local = threading.local()
         self.counters = Counters()
+
+    @property
+    def item_columns(self) -> int:
+        """How many of the candidates' columns are the item's own."""
+        return self._items
 
     @property
     def parameters(self) -> int:
@@ -91,10 +95,10 @@ class Network:
         """Seven probabilities and the expected seconds watched, uncalibrated.
 
         Args:
-            user: ``FeatureState.user_side`` of the request.
+            user: the viewer's side of the request.
             item_rows: Catalog rows of the candidates, -1 for an unknown item.
-            item: ``FeatureState.item_side`` of the candidates.
-            cross: ``FeatureState.cross`` of the candidates.
+            item: the item columns of the candidates.
+            cross: the cross columns of the candidates.
             surface: Not read here (the user side holds it); calibration needs it.
 
         Shapes:

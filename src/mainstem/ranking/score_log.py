@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from mainstem.base.heads import PREDICTIONS, SURFACES
 from mainstem.data.log import Log
-from mainstem.features.batch import DELAY_MS
 from mainstem.features.catalog import Catalog
 from mainstem.features.statics import LONG_VIEW
+from mainstem.features.timeline import DELAY_MS
 from mainstem.ranking.lesson import timeline
 from mainstem.ranking.model import Model, load_model
 
@@ -53,7 +53,7 @@ def score_moments(
     """
     model = load_model(model) if isinstance(model, Path) else model
     catalog = Catalog.from_tables(log.items, log.users)
-    line = timeline(catalog, model.statics, log.impressions, log.history, surfaces, delay_ms)
+    line = timeline(catalog, model.statics, log.impressions, log.history, surfaces, delay_ms, model.features)
     asked = len(line.feedback) - log.impressions.height + np.flatnonzero(judged)
     values = line.values(asked, known_until_ms)
     network = model.network(catalog)

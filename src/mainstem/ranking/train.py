@@ -86,7 +86,7 @@ def train(
     torch.set_num_threads(settings.threads)
     torch.use_deterministic_algorithms(True)
     table = _table(lesson, settings)
-    net = Trunk(settings.shape, len(table.ids), len(table.categories), _prior_logits(lesson))
+    net = Trunk(settings.shape, lesson.features, len(table.ids), len(table.categories), _prior_logits(lesson))
     net.start_from_rates(table.scales, settings.rates_trust)
     losses = _learn(net, table, lesson, settings, progress)
     weights = exported(net, table.scales)
@@ -99,7 +99,7 @@ def train(
     probabilities = (1.0 / (1.0 + np.exp(-logits[check, : len(HEADS)]))).astype(np.float32)
     calibration = fit_calibrators(probabilities, held.outcomes, held.surface, settings.seed)
     card = _card(lesson, settings, net, losses) | {"train_cpu_s": round(time.process_time() - started, 1)}
-    return Model(weights, lesson.statics, table.ids, table.categories, calibration, card)
+    return Model(weights, lesson.statics, table.ids, table.categories, calibration, card, lesson.features)
 
 
 def _card(lesson: Lesson, settings: TrainSettings, net: Trunk, losses: list[float]) -> dict[str, Any]:

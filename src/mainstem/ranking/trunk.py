@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mainstem.base.heads import HEADS, PREDICTIONS
-from mainstem.features import define
+from mainstem.features.language.feature_set import FeatureSet
 from mainstem.features.statics import VECTOR_DIM
 from mainstem.ranking.network import EXPERTS, STATIC_DIM
 
@@ -34,22 +34,24 @@ class TrunkShape:
 class Trunk(nn.Module):
     """The network of ``network.py`` in torch. Inputs are standardised; the export folds that into the first layer."""
 
-    def __init__(self, settings: TrunkShape, n_ids: int, n_categories: int, bias: Tensor) -> None:
+    def __init__(self, settings: TrunkShape, features: FeatureSet, n_ids: int, n_categories: int, bias: Tensor) -> None:
         super().__init__()
+        self._columns = {"user": features.columns_of("user"), "item": features.columns_of("item")}
+        user, item, cross = (len(features.columns_of(role)) for role in ("user", "item", "cross"))
         hidden, expert = settings.hidden, settings.expert
-        self.user_in = nn.Linear(len(define.USER), hidden)
-        self.item_in = nn.Linear(len(define.ITEM), hidden, bias=False)
-        self.cross_in = nn.Linear(len(define.CROSS), hidden, bias=False)
+        self.user_in = nn.Linear(user, hidden)
+        self.item_in = nn.Linear(item, hidden, bias=False)
+        self.cross_in = nn.Linear(cross, hidden, bias=False)
         self.static_in = nn.Linear(STATIC_DIM, hidden, bias=False)
         self.vector_in = nn.Linear(VECTOR_DIM, hidden, bias=False)
         self.id_code = nn.Embedding(n_ids + 1, ID_DIM)
         self.id_in = nn.Linear(ID_DIM, hidden, bias=False)
         self.category_in = nn.Embedding(n_categories + 1, hidden)
         self.experts = nn.Linear(hidden, EXPERTS * expert)
-        self.gate = nn.Linear(len(define.USER), EXPERTS)
+        self.gate = nn.Linear(user, EXPERTS)
         self.head = nn.Linear(expert, len(PREDICTIONS))
-        self.head_user = nn.Linear(len(define.USER), len(PREDICTIONS), bias=False)
-        self.head_item = nn.Linear(len(define.ITEM), len(PREDICTIONS), bias=False)
+        self.head_user = nn.Linear(user, len(PREDICTIONS), bias=False)
+        self.head_item = nn.Linear(item, len(PREDICTIONS), bias=False)
         self.dropout, self.id_dropout = nn.Dropout(settings.dropout), settings.id_dropout
         with torch.no_grad():
             for table in (self.id_code, self.category_in):
@@ -61,11 +63,11 @@ class Trunk(nn.Module):
     @torch.no_grad()
     def start_from_rates(self, scales: dict[str, tuple[NDArray, NDArray]], trust: float) -> None:
         """Begins each head at the sum of its user's and its item's own rates, so that rare heads have little left to learn."""
-        for layer, group, features in ((self.head_user, "user", define.USER), (self.head_item, "item", define.ITEM)):
-            column = define.columns(features)
+        for layer, group in ((self.head_user, "user"), (self.head_item, "item")):
+            columns = self._columns[group]
             for head, name in enumerate(HEADS):
                 for source in {name, LEANS_ON.get(name, name)}:
-                    at = column[f"lift_{source}"]
+                    at = columns.index(f"{group}_lift_{source}")
                     layer.weight[head, at] = trust * float(scales[group][1][at])
 
     def forward(

@@ -6,12 +6,9 @@ import numpy as np
 
 from mainstem.base.heads import PREDICTIONS
 from mainstem.base.request import Floats, Request, Rows
-from mainstem.features import define
 from mainstem.ranking.calibrate import Calibrators, RequestCalibrators
 from mainstem.ranking.network import Network
 from mainstem.stacks.viewer import Viewer
-
-_ITEM_COLUMNS = len(define.ITEM)
 
 
 class CalibratedRanker:
@@ -23,9 +20,10 @@ class CalibratedRanker:
         self._network = network
         self._calibrators = RequestCalibrators(calibrators)
         self._surfaces = surfaces
+        self._items = network.item_columns
 
     def predict(self, request: Request, user: Viewer, rows: Rows, features: Floats) -> Floats:
         """One row of predictions a candidate. Shapes: [n, 8]."""
-        item, cross = features[:, :_ITEM_COLUMNS], features[:, _ITEM_COLUMNS:]
+        item, cross = features[:, : self._items], features[:, self._items :]
         logits = self._network.logits(user.side, rows.astype(np.int32, copy=False), item, cross)
         return self._calibrators.of_logits(logits, user.surface)

@@ -9,7 +9,7 @@ from mainstem.base.settings import Settings, Surface
 from mainstem.control.filters import Filter, Integrity, Originals, Seen
 from mainstem.control.slate import SlateRules, SurfaceControl
 from mainstem.features.catalog import Catalog
-from mainstem.features.online import FeatureState
+from mainstem.features.unified_state import FeatureState
 from mainstem.ranking.model import Model
 from mainstem.retrieval.clusters import interest_clusters
 from mainstem.retrieval.follows import Follows
@@ -17,7 +17,7 @@ from mainstem.retrieval.sources import Connected, Exploration, Interests, ItemTo
 from mainstem.retrieval.union import RankFusion
 from mainstem.stacks.ranker import CalibratedRanker
 from mainstem.stacks.stage import Source, Stack
-from mainstem.stacks.viewer import LiveFeatures, SeenByViewer, item_quality
+from mainstem.stacks.viewer import LiveFeatures, SeenByViewer
 from mainstem.value.expression import Expression, SurfaceValues
 
 QUOTAS = {"item_to_item": 400, "interests": 400, "popular": 300, "connected": 100, "exploration": 50}
@@ -56,12 +56,12 @@ def unified(catalog: Catalog, model: Model, state: FeatureState, settings: Setti
 
 
 def _sources(catalog: Catalog, features: LiveFeatures, seed: int, now_ms: int) -> tuple[Source, ...]:
-    vectors = features.state.likeness.vectors[:-1]
-    quality = item_quality(features.state, now_ms)
+    vectors = features.state.statics.on(catalog)[0][:-1]
+    quality = features.state.item_quality(now_ms)
     return (
         ItemToItem(vectors),
         Interests(interest_clusters(vectors, INTERESTS, seed), quality),
-        Popular(lambda now_ms: item_quality(features.state, now_ms)),
+        Popular(features.state.item_quality),
         Connected(catalog.items.creator[:-1], catalog.items.created_ms[:-1]),
         Exploration(len(catalog.items), seed),
     )

@@ -14,7 +14,7 @@ from mainstem.data.log import Log
 from mainstem.data.records import IdTable
 from mainstem.features.catalog import Catalog
 from mainstem.features.feedback import FeedbackBatch
-from mainstem.features.online import FeatureState
+from mainstem.features.unified_state import FeatureState
 from mainstem.ranking.model import Model, load_model
 from mainstem.stacks.follow import Follower
 from mainstem.stacks.live import Live, OffsetClock, popular_rows
@@ -32,7 +32,7 @@ _STEP = 20_000
 
 def state_of(log: Log, model: Model, surfaces: tuple[str, ...], until: int | None = None) -> FeatureState:
     """The behavioural state after the log's history and its impressions, all or those of days before ``until``."""
-    state = FeatureState(Catalog.from_tables(log.items, log.users), model.statics)
+    state = FeatureState(Catalog.from_tables(log.items, log.users), model.statics, model.features)
     state.apply(FeedbackBatch.from_history(log.history))
     rows = log.impressions if until is None else log.impressions.filter(pl.col("day") < until)
     for start in range(0, rows.height, _STEP):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mainstem.features.language.aggregate import Aggregate, Latest
+from mainstem.features.language.fold import Fold
 from mainstem.features.language.source import Source
 
 KNOWN: Final = 0
@@ -69,7 +70,7 @@ class PythonFunction:
     reads: tuple[str, ...]
 
 
-Definition = str | Aggregate | Latest | Context | Attribute | Listed | PythonFunction
+Definition = str | Aggregate | Latest | Fold | Context | Attribute | Listed | PythonFunction
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,8 @@ class Feature:
     """One named value with one meaning, the same for training and for serving.
 
     Attributes:
-        of: What it is: an expression over other names, an aggregate of a source's events, an attribute, the request's own.
+        of: What it is: an expression over other names, an aggregate or a fold of a source's events, an attribute, the
+            request's own.
         over: The key whose events are aggregated: names that stand both in the source's events and in a request.
         windows: How far back an aggregate looks, such as ``1h`` or ``7d``; ``ever`` is everything. With several windows each
             is a column of its own, ``name_1h``; with one the column has the feature's name.
@@ -127,11 +129,18 @@ class Feature:
         """The columns it makes."""
         if isinstance(self.of, Latest):
             return tuple(f"{self.name}.{field}" for field in (*self.of.fields, "time_ms"))
+        if isinstance(self.of, Fold):
+            return tuple(f"{self.name}.{part}" for part in self.of.state)
         if self.width > 1:
             return tuple(f"{self.name}_{place}" for place in range(self.width))
         if len(self.windows) == 1:
             return (self.name,)
         return tuple(f"{self.name}_{window}" for window in self.windows)
+
+    @property
+    def tells(self) -> tuple[str, ...]:
+        """What it says of each event to sources that see it: names that no request can read."""
+        return tuple(f"{self.name}.{told}" for told in self.of.tells) if isinstance(self.of, Fold) else ()
 
     @property
     def parity(self) -> str:
@@ -145,6 +154,8 @@ class Feature:
         of = self.of
         if isinstance(of, PythonFunction):
             what: Any = {"function": f"{of.function.__module__}.{of.function.__qualname__}", "reads": list(of.reads)}
+        elif isinstance(of, Fold):
+            what = {"Fold": of.described()}
         elif isinstance(of, str):
             what = " ".join(of.split())
         else:

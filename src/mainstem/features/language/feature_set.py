@@ -11,6 +11,7 @@ from mainstem.base.errors import FeatureError, did_you_mean
 from mainstem.features.language.aggregate import Aggregate, Latest
 from mainstem.features.language.expression import CONSTANTS
 from mainstem.features.language.feature import Attribute, Feature, Listed, PythonFunction, Role
+from mainstem.features.language.fold import Fold
 from mainstem.features.language.names import in_order, names_in
 from mainstem.features.language.source import Source
 
@@ -31,7 +32,7 @@ class FeatureSet:
         self.by_name: dict[str, Feature] = {}
         self.owner_of: dict[str, Feature] = {}
         for feature in self.features:
-            for column in {feature.name, *feature.columns}:
+            for column in {feature.name, *feature.columns, *feature.tells}:
                 if column in self.owner_of:
                     raise _twice(column, self.owner_of[column], feature)
                 self.owner_of[column] = feature
@@ -55,6 +56,10 @@ class FeatureSet:
     def columns_of(self, role: Role) -> tuple[str, ...]:
         """The columns of one side of the ranker's input, in order."""
         return tuple(column for feature in self.features if feature.role == role for column in feature.columns)
+
+    def defaults_of(self, role: Role) -> list[float]:
+        """What each of these columns is when its lookup failed."""
+        return [feature.default for feature in self.features if feature.role == role for _ in feature.columns]
 
     def reads(self, name: str) -> tuple[str, ...]:
         """The declared features that a feature reads directly."""
@@ -141,6 +146,8 @@ def _texts(feature: Feature) -> list[str]:
         return [*(part.value for part in of.parts.values()), *feature.key]
     if isinstance(of, Latest):
         return [*of.fields.values(), *([of.where] if of.where else []), *feature.key]
+    if isinstance(of, Fold):
+        return [*of.takes.values(), *feature.key]
     if isinstance(of, Attribute):
         return [of.key]
     if isinstance(of, Listed):
@@ -149,7 +156,7 @@ def _texts(feature: Feature) -> list[str]:
 
 
 def _well_formed(feature: Feature) -> None:
-    aggregated = isinstance(feature.of, Aggregate | Latest)
+    aggregated = isinstance(feature.of, Aggregate | Latest | Fold)
     if aggregated and (feature.source is None or not 1 <= len(feature.key) <= 3):
         raise FeatureError(
             f"feature {feature.name!r} aggregates events but has no source or not one to three names in `over`",

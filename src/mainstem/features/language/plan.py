@@ -17,6 +17,7 @@ from mainstem.features.kernel.shape import ADD, BYTEMAX, CLOCK, COVER, DECAY, MA
 from mainstem.features.language.aggregate import FIXED, Aggregate, Kept, Latest
 from mainstem.features.language.feature import Attribute, Context, Feature, Listed, PythonFunction
 from mainstem.features.language.feature_set import FeatureSet
+from mainstem.features.language.fold import Fold
 from mainstem.features.language.names import names_in, written_out
 from mainstem.features.language.source import Source, duration_ms
 
@@ -71,6 +72,26 @@ class Group:
     where: str
 
 
+@dataclass(frozen=True, slots=True)
+class FoldGroup:
+    """One fold's state table, under the name of its feature."""
+
+    name: str
+    source: Source
+    key: tuple[str, ...]
+    fold: Fold
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names under which its parts are read."""
+        return tuple(f"{self.name}.{part}" for part in self.fold.state)
+
+    @property
+    def tells(self) -> tuple[str, ...]:
+        """The names of what it says of each event."""
+        return tuple(f"{self.name}.{told}" for told in self.fold.tells)
+
+
 class Plan:
     """The compiled form of a feature set.
 
@@ -93,16 +114,25 @@ class Plan:
                 draft = drafts.setdefault(place, _Draft(f"g{len(drafts)}", feature))
                 self._finish |= draft.take(feature)
         self.groups = tuple(draft.group() for draft in drafts.values())
+        self.folds = tuple(
+            FoldGroup(feature.name, feature.source, feature.key, feature.of)
+            for feature in features
+            if isinstance(feature.of, Fold) and feature.source is not None
+        )
 
     @cached_property
     def sources(self) -> tuple[Source, ...]:
         """The sources that some group reads, each after those it sees."""
-        used = {group.source.name for group in self.groups}
+        used = {group.source.name for group in (*self.groups, *self.folds)}
         return tuple(source for source in self.features.sources if source.name in used)
 
     def groups_of(self, source: Source) -> tuple[Group, ...]:
         """The state tables that a source's events fill."""
         return tuple(group for group in self.groups if group.source.name == source.name)
+
+    def folds_of(self, source: Source) -> tuple[FoldGroup, ...]:
+        """The folds that a source's events move."""
+        return tuple(fold for fold in self.folds if fold.source.name == source.name)
 
     def text_of(self, column: str) -> str:
         """The expression of a column over inputs, attributes and reads, every derived name written out."""
@@ -124,18 +154,21 @@ class Plan:
         return written_out(feature.of, self.meaning, f"feature {feature.name!r}")
 
     def kind_of(self, name: str) -> str:
-        """Whether a name is ``context``, ``attribute``, ``derived``, ``aggregate``, ``latest``, ``listed`` or ``function``."""
+        """Whether a name is ``context``, ``attribute``, ``derived``, ``aggregate``, ``latest``, ``fold``, ``listed`` or
+        ``function``."""
         return kind_of(self.features.owner_of[name])
 
 
 def kind_of(feature: Feature) -> str:
-    """Whether a feature is ``context``, ``attribute``, ``derived``, ``aggregate``, ``latest``, ``listed`` or ``function``."""
+    """Whether a feature is ``context``, ``attribute``, ``derived``, ``aggregate``, ``latest``, ``fold``, ``listed`` or
+    ``function``."""
     names = {
         Context: "context",
         Attribute: "attribute",
         str: "derived",
         Aggregate: "aggregate",
         Latest: "latest",
+        Fold: "fold",
         Listed: "listed",
         PythonFunction: "function",
     }

@@ -13,7 +13,7 @@ from mainstem.base.errors import FeatureError, did_you_mean
 from mainstem.features.language.expression import CONSTANTS, Kind, Shape, together
 from mainstem.features.language.feature import Attribute
 from mainstem.features.language.names import names_in, written_out
-from mainstem.features.language.plan import LIST_TIME, Group, Plan
+from mainstem.features.language.plan import LIST_TIME, FoldGroup, Group, Plan
 from mainstem.features.language.program import Program
 
 
@@ -29,15 +29,21 @@ class LookUp:
 
 @dataclass(frozen=True, slots=True)
 class ReadGroup:
-    """Read everything a state table keeps for a key."""
+    """Read everything a state table keeps for a key.
 
-    group: Group
+    Attributes:
+        name: One of the names it fills.
+    """
+
+    name: str
+    group: Group | FoldGroup
 
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """Run a program over names that are there."""
+    """Run a program over names that are there, for the one name it fills."""
 
+    name: str
     program: Program
 
 
@@ -68,9 +74,12 @@ class Resolver:
         self.kinds: dict[str, Kind] = dict(given)
         self.steps: list[Step] = []
         self._underway: list[str] = []
-        self._read_by = {leaf.name: group for group in plan.groups for leaf in group.leaves} | {
-            name: group for group in plan.groups for name in list_columns(group)
-        }
+        self._read_by: dict[str, Group | FoldGroup] = {}
+        for group in plan.groups:
+            self._read_by.update(dict.fromkeys([leaf.name for leaf in group.leaves], group))
+            self._read_by.update(dict.fromkeys(list_columns(group), group))
+        for fold in plan.folds:
+            self._read_by.update(dict.fromkeys(fold.columns, fold))
 
     def text(self, expression: str, where: str) -> str:
         """An expression with derived names written out, and every name it then reads filled in by a step."""
@@ -135,10 +144,10 @@ class Resolver:
         text = self._meaning(name)
         assert text is not None
         program = self._program({name: self.text(text, where)})
-        self.steps.append(Compute(program))
+        self.steps.append(Compute(name, program))
         self.kinds[name] = program.kind_of(name)
 
-    def _read(self, group: Group, where: str) -> None:
+    def _read(self, group: Group | FoldGroup, where: str) -> None:
         if not self._may_read:
             raise FeatureError(
                 f"{where} reads state while an event of {group.source.name!r} is taken in",
@@ -154,11 +163,27 @@ class Resolver:
                 code="feature-006",
                 hint="key it by a name of the request or of the candidate",
             )
-        self.steps.append(ReadGroup(group))
+        if isinstance(group, FoldGroup):
+            self._read_fold(group, shape)
+            return
+        self.steps.append(ReadGroup(list_columns(group)[0] if group.latest else group.leaves[0].name, group))
         for leaf in group.leaves:
             self.kinds[leaf.name] = Kind(shape)
         for name in list_columns(group):
             self.kinds[name] = Kind(Shape.L, group.latest)
+
+    def _read_fold(self, fold: FoldGroup, shape: Shape) -> None:
+        if shape.candidate and fold.fold.places:
+            raise FeatureError(
+                f"the fold {fold.name!r} keeps lists, and its key {fold.key} is a candidate's",
+                code="feature-006",
+                hint="key it by a name of the request, or keep numbers and vectors only",
+            )
+        self.steps.append(ReadGroup(fold.columns[0], fold))
+        for name, part in zip(fold.columns, fold.fold.state.values(), strict=True):
+            self.kinds[name] = (
+                Kind(Shape.L, fold.name) if part.kind == "list" else Kind(shape, "", part.kind == "vector")
+            )
 
     def _program(self, texts: Mapping[str, str]) -> Program:
         return Program.of(texts, self.kinds)

@@ -1,0 +1,136 @@
+"""The unified features of logged impressions as they were at that moment: nothing later, nothing not yet known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mainstem.features.backfill import Backfill, Requests
+from mainstem.features.catalog import Catalog
+from mainstem.features.events import Events
+from mainstem.features.feedback import FeedbackBatch
+from mainstem.features.language.feature import Role
+from mainstem.features.language.feature_set import FeatureSet
+from mainstem.features.language.plan import Plan
+from mainstem.features.reading import Reading
+from mainstem.features.statics import Statics
+from mainstem.features.unified import UNIFIED
+from mainstem.features.unified_tables import unified_tables
+
+DELAY_MS: Final = 60_000
+"""How long an outcome takes to be known, when nothing else is measured."""
+
+Ints = NDArray[np.int64]
+Side = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """The features of n impressions.
+
+    Shapes:
+        ``user`` is ``[n, u]``, ``item`` is ``[n, i]``, ``cross`` is ``[n, x]``, all float32.
+    """
+
+    user: Side
+    item: Side
+    cross: Side
+    user_row: NDArray[np.int32]
+    item_row: NDArray[np.int32]
+
+
+class Timeline:
+    """All events of a log in order. Made once, asked for any of its rows.
+
+    Args:
+        catalog: Rows of items and users.
+        statics: What was learned once, with the model.
+        feedback: Untimed events first (oldest first), then timed ones by time.
+        earlier: How many of the untimed events come before everything that is asked about; later untimed events see the item
+            state of these only, because nothing says which of the others came first.
+        delay_ms: How long an outcome takes to be known.
+        features: What is computed.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        statics: Statics,
+        feedback: FeedbackBatch,
+        earlier: int = 0,
+        delay_ms: int = DELAY_MS,
+        features: FeatureSet = UNIFIED,
+    ) -> None:
+        self.catalog, self.statics, self.feedback, self.features = catalog, statics, feedback, features
+        self._earlier, self._delay_ms = earlier, delay_ms
+        self._plan, self._tables = Plan(features), unified_tables(catalog, statics)
+        self._timed_from = int((feedback.time_ms < 0).sum())
+        self._clock = np.maximum.accumulate(feedback.time_ms[self._timed_from :]) if len(feedback) else feedback.time_ms
+
+    @cached_property
+    def _backfill(self) -> Backfill:
+        return Backfill(self._plan, self._tables, {"feedback": Events.from_feedback(self.feedback, 0)})
+
+    def seen_until(self, time_ms: Ints) -> Ints:
+        """The log offset before which events had arrived by some times."""
+        return self._timed_from + np.searchsorted(self._clock, time_ms, side="right")
+
+    def values(
+        self, asked: Ints, known_until_ms: int | None = None, progress: Callable[[float], None] | None = None
+    ) -> Values:
+        """The features of some rows of the timeline, each as of its own moment.
+
+        Args:
+            asked: Rows of the timeline.
+            known_until_ms: Events after this time are not read, of users and of items: a frozen state.
+            progress: Told the share that is done.
+        """
+        time_ms = self.feedback.time_ms[asked]
+        timed = time_ms >= 0
+        arrived = np.minimum(self.seen_until(time_ms - self._delay_ms), asked)
+        of_user = np.where(timed, arrived, asked)
+        of_items = np.where(timed, arrived, np.where(asked < self._earlier, 0, self._earlier))
+        if known_until_ms is not None:
+            frozen = self.seen_until(np.array([known_until_ms]))[0]
+            of_user, of_items = np.minimum(of_user, frozen), np.minimum(of_items, frozen)
+        user, cross = self._sides(("user", "cross"), asked, of_user, progress)
+        (item,) = self._sides(("item",), asked, of_items, None)
+        return Values(
+            user=user,
+            item=item,
+            cross=cross,
+            user_row=self.catalog.user_rows(self.feedback.user_id[asked]),
+            item_row=self.catalog.item_rows(self.feedback.item_id[asked]),
+        )
+
+    def _sides(
+        self, roles: tuple[Role, ...], asked: Ints, as_of: Ints, progress: Callable[[float], None] | None
+    ) -> list[Side]:
+        names = [self.features.columns_of(role) for role in roles]
+        reading = Reading(self._plan, self._tables, [name for side in names for name in side])
+        found = self._backfill.values(reading, Requests(request_context(self.feedback, asked), as_of), progress)
+        empties = dict(zip((column.name for column in reading.columns), reading.empties.tolist(), strict=True))
+        return [_side(side, found, empties, len(asked)) for side in names]
+
+
+def request_context(feedback: FeedbackBatch, rows: Ints) -> dict[str, NDArray]:
+    """What the requests behind logged impressions carried, each with its one candidate."""
+    return {
+        "user_id": feedback.user_id[rows],
+        "now_ms": feedback.time_ms[rows],
+        "surface": feedback.surface[rows].astype(np.int64),
+        "scenario": feedback.scenario[rows].astype(np.int64),
+        "item_id": feedback.item_id[rows][:, None],
+    }
+
+
+def _side(names: tuple[str, ...], found: dict[str, NDArray], empties: dict[str, float], n: int) -> Side:
+    out = np.empty((n, len(names)), np.float32)
+    for column, name in enumerate(names):
+        out[:, column] = np.where(np.isnan(found[name]), empties[name], found[name])
+    return out

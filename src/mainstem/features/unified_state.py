@@ -1,0 +1,120 @@
+"""The unified stack's features as of now, for its viewer and its candidates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mainstem.base.request import Floats, Rows
+from mainstem.features.catalog import Catalog
+from mainstem.features.events import Events
+from mainstem.features.feedback import FeedbackBatch
+from mainstem.features.language.feature_set import FeatureSet
+from mainstem.features.language.plan import Plan
+from mainstem.features.live import Applied, LiveState
+from mainstem.features.reader import SideReader
+from mainstem.features.reading import Reading
+from mainstem.features.statics import Statics
+from mainstem.features.steps import Arrays
+from mainstem.features.unified import UNIFIED
+from mainstem.features.unified_tables import unified_tables
+
+NOBODY: Final = -1
+"""The id of a viewer whose lookup failed: nothing is known of them."""
+_QUALITY: Final = ("item_lift_long_view", "item_lift_click", "item_lift_72h", "age")
+
+Side = NDArray[np.float32]
+
+
+class FeatureState:
+    """All behavioural state of the unified stack. One writer; reads may run side by side.
+
+    Args:
+        catalog: Rows of items and users.
+        statics: What was learned once, with the model.
+        features: What is computed.
+    """
+
+    def __init__(self, catalog: Catalog, statics: Statics, features: FeatureSet = UNIFIED) -> None:
+        self.catalog, self.statics, self.features = catalog, statics, features
+        self.live = LiveState(Plan(features), unified_tables(catalog, statics))
+        self._sides = SideReader(self.live, ("user",), ("item", "cross"))
+        self._quality = Reading(self.live.plan, self.live.tables, _QUALITY)
+        self._all_items = catalog.items.ids[None]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The candidates' columns, in order."""
+        return self._sides.candidate_columns
+
+    @property
+    def counted(self) -> Applied:
+        """What became of all events so far."""
+        return self.live.counted
+
+    def apply(self, feedback: FeedbackBatch, now_ms: int | None = None) -> Applied:
+        """Takes in outcomes, in the order given; each gets the next offset.
+
+        Args:
+            feedback: What became of shown items.
+            now_ms: When given, events that lie far ahead of it, or before 1990, are refused and counted.
+        """
+        return self.live.apply("feedback", Events.from_feedback(feedback, self.live.applied + 1), now_ms)
+
+    def viewer(self, user_id: int, surface: int, scenario: int, now_ms: int) -> tuple[Side, Arrays]:
+        """The viewer's side of one request, and every name it was made of, their kept events among them."""
+        given = {
+            "user_id": np.array([user_id], np.int64),
+            "now_ms": np.array([now_ms], np.int64),
+            "surface": np.array([surface], np.int64),
+            "scenario": np.array([scenario], np.int64),
+        }
+        return self._sides.user(given, {})
+
+    def candidates(self, viewer: Arrays, rows: Rows) -> Side:
+        """The candidates' side of the same request. Shapes: [n, columns].
+
+        Args:
+            viewer: What ``viewer`` answered.
+            rows: Catalog rows; -1 for an unknown item.
+        """
+        if not len(rows):
+            return np.empty((0, len(self.columns)), np.float32)
+        ids = np.where(rows < 0, NOBODY, self.catalog.items.ids[rows])[None]
+        return self._sides.candidates({**viewer, "item_id": ids}, {"items/item_id": rows[None]}, len(rows))
+
+    def kept(self, viewer: Arrays) -> tuple[Rows, NDArray[np.bool_]]:
+        """Catalog rows of the viewer's kept events, newest first, and which of them they enjoyed."""
+        ids = viewer["kept.item_id"][0]
+        there = ~np.isnan(ids)
+        rows = self.catalog.item_rows(ids[there].astype(np.int64)).astype(np.int64)
+        enjoyed = np.zeros(len(rows), np.bool_)
+        for name in ("click", "like", "long_view"):
+            enjoyed |= viewer[f"kept.{name}"][0, there] == 1
+        return rows[rows >= 0], enjoyed[rows >= 0]
+
+    def item_quality(self, now_ms: int) -> Floats:
+        """How good each item has been lately: its lift over its scenarios' long-view and click rates, recent days counting double.
+
+        Shapes: [n items].
+        """
+        given = {"now_ms": np.array([now_ms], np.int64), "item_id": self._all_items}
+        found = self.live.read(self._quality, given, {"items/item_id": np.arange(len(self.catalog.items))[None]})
+        part = {name: np.nan_to_num(found[name][0]) for name in _QUALITY}
+        lasting = part["item_lift_long_view"] + 0.5 * part["item_lift_click"]
+        return lasting + part["item_lift_72h"] - 0.05 * part["age"]
+
+    def save(self, path: Path) -> None:
+        """Writes the whole state to one file; it is complete or not there."""
+        self.live.save(path)
+
+    def load(self, path: Path) -> None:
+        """Takes the state that ``save`` wrote.
+
+        Raises:
+            StoreError: It is of other features, or cannot be read (``store-040``).
+        """
+        self.live.load(path)
