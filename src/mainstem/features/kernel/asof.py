@@ -22,6 +22,9 @@ from mainstem.features.kernel.windows import WindowSet
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
+GATHERED = 256
+"""Events whose columns are gathered at once before they are applied."""
+
 
 @dataclass(frozen=True, slots=True)
 class EventColumns:
@@ -153,13 +156,13 @@ def as_of_list(
     _check(shape, len(events.when), events.keys, events.when, fields=fields)
     _check(shape, n, requests.keys, requests.now)
     g = grouped or group_requests(events, requests)
-    inputs = np.zeros((0, 0), np.int64)
+    inputs = np.zeros((len(events.when), 0), np.int64)
 
     def work(first: int, last: int) -> None:
         mem, group, record = _scratch(shape)
         join_lists(
             mem, group, record, g.events, g.event_starts, g.requests, g.request_starts, g.position, first, last,
-            np.ascontiguousarray(events.when), inputs, _rows(fields), k, counts, whens, listed,
+            np.ascontiguousarray(events.when), inputs, _rows(fields), k, counts, whens, listed, _buffer(shape),
         )  # fmt: skip
 
     _in_ranges(g, threads, work)
@@ -187,7 +190,7 @@ def as_of_before(shape: GroupShape, events: EventColumns, *, threads: int = 1) -
         mem, group, record = _scratch(shape)
         join_before(
             mem, group, record, g.events, g.event_starts, first, last,
-            np.ascontiguousarray(events.when), _rows(events.inputs), fields, out,
+            np.ascontiguousarray(events.when), _rows(events.inputs), fields, out, _buffer(shape),
         )  # fmt: skip
 
     _in_ranges(g, threads, work)
@@ -211,7 +214,7 @@ def _join_windows(
     _check(shape, len(requests.now), requests.keys, requests.now)
     g = grouped or group_requests(events, requests)
     fields = np.zeros((len(events.when), 0), np.int64)
-    when, inputs, now = np.ascontiguousarray(events.when), _rows(events.inputs), np.ascontiguousarray(requests.now)
+    when, inputs, now = np.ascontiguousarray(events.when), _rows(events.inputs), requests.now[g.requests]
 
     def work(first: int, last: int) -> None:
         mem, group, record = _scratch(shape)
@@ -219,7 +222,7 @@ def _join_windows(
         totals = np.zeros((encoded.size, shape.inputs), np.int64)
         join_windows(
             mem, group, record, g.events, g.event_starts, g.requests, g.request_starts, g.position, first, last,
-            when, inputs, fields, now, encoded.codes, encoded.weights, values, raw, exact, sums, totals,
+            when, inputs, fields, now, encoded.codes, encoded.weights, values, raw, exact, sums, totals, _buffer(shape),
         )  # fmt: skip
 
     _in_ranges(g, threads, work)
@@ -231,6 +234,10 @@ def _scratch(shape: GroupShape) -> tuple[Ints, int, int]:
     group, record = int(mem[m.GROUP_TABLE]), int(mem[m.TOP])
     mem[m.TOP] += record_words(shape)
     return np.concatenate([mem, np.zeros(int(mem[m.WORST]), np.int64)]), group, record
+
+
+def _buffer(shape: GroupShape) -> Ints:
+    return np.empty((GATHERED, 1 + shape.inputs + shape.list_fields), np.int64)
 
 
 def _in_ranges(grouped: Grouped, threads: int, work: Callable[[int, int], None]) -> None:

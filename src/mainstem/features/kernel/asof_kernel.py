@@ -31,17 +31,61 @@ SUM_VERSION, SUM_CURRENT, SUM_FIRST, SUM_LAST = range(4)
 
 
 @njit(cache=True, nogil=True)
-def stage_event(mem, group: int, row: int, when, inputs, fields) -> None:
-    """Copies an event's columns to the group's stage; its row stands for its offset, whose order is the same."""
+def _gather(events, at: int, end: int, when, inputs, fields, buffer) -> None:
+    """Copies the next events' columns next to each other: many misses in flight at once, none while they are applied."""
+    width = inputs.shape[1]
+    for j in range(min(end - at, buffer.shape[0])):
+        row = events[at + j]
+        buffer[j, 0] = when[row]
+        for c in range(width):
+            buffer[j, 1 + c] = inputs[row, c]
+        for c in range(fields.shape[1]):
+            buffer[j, 1 + width + c] = fields[row, c]
+
+
+@njit(cache=True, nogil=True)
+def _apply_one(mem, group: int, record: int, row: int, buffer, j: int) -> None:
+    """Applies a gathered event; its row stands for its offset, whose order is the same."""
     stage = mem[group + STAGE]
-    mem[stage + STAGE_WHEN] = when[row]
+    mem[stage + STAGE_WHEN] = buffer[j, 0]
     mem[stage + STAGE_OFFSET] = row
-    to = stage + STAGE_INPUTS
-    for j in range(mem[group + INPUTS]):
-        mem[to + j] = inputs[row, j]
-    to += mem[group + INPUTS]
-    for j in range(fields.shape[1]):
-        mem[to + j] = fields[row, j]
+    for c in range(1, buffer.shape[1]):
+        mem[stage + STAGE_INPUTS - 1 + c] = buffer[j, c]
+    add_event(mem, group, record)
+
+
+@njit(cache=True, nogil=True)
+def _apply_until(
+    mem, group: int, record: int, events, at: int, stop: int, place: int, base: int, end: int,
+    when, inputs, fields, buffer,
+) -> tuple[int, int]:  # fmt: skip
+    """Applies a key's events that stand before `place` in the log.
+
+    Args:
+        mem: int64 words.
+        group: Where the group's description is.
+        record: The record to fill.
+        events: int32, `Grouped.events`.
+        at: First event to apply.
+        stop: Past the key's last.
+        place: Position in the log to stop before.
+        base: The event that the buffer starts with.
+        end: Past the last event of the range of keys.
+        when: int64 [events].
+        inputs: int64 [events, inputs].
+        fields: int64 [events, fields].
+        buffer: int64 [chunk, 1 + inputs + fields], working space.
+
+    Returns:
+        The first event not applied, and the event that the buffer starts with now.
+    """
+    while at < stop and events[at] < place:
+        if at >= base + buffer.shape[0]:
+            _gather(events, at, end, when, inputs, fields, buffer)
+            base = at
+        _apply_one(mem, group, record, events[at], buffer, at - base)
+        at += 1
+    return at, base
 
 
 @njit(cache=True, nogil=True)
@@ -135,7 +179,7 @@ def only_sums(mem, group: int) -> bool:
 @njit(cache=True, nogil=True)
 def join_windows(
     mem, group, record, events, event_starts, requests, request_starts, position, first_key, last_key,
-    when, inputs, fields, now, codes, weights, values, raw, exact, sums, totals,
+    when, inputs, fields, now, codes, weights, values, raw, exact, sums, totals, buffer,
 ) -> None:  # fmt: skip
     """Reads the windows of the requests of a range of keys as of each request's place in the log.
 
@@ -153,7 +197,7 @@ def join_windows(
         when: int64 [events] shifted times.
         inputs: int64 [events, inputs].
         fields: int64 [events, 0]; windows need none.
-        now: int64 [requests] shifted times.
+        now: int64 [requests] shifted times, in the order of `requests`.
         codes: int64 [windows, 4], see `state.read_window`.
         weights: float64, of DECAY windows.
         values: float64 [requests, windows, inputs] to fill, unless `exact`.
@@ -161,51 +205,61 @@ def join_windows(
         exact: Whether the caller wants the int64 accumulators.
         sums: int64 [windows, 4], working space.
         totals: int64 [windows, inputs], working space.
+        buffer: int64 [chunk, 1 + inputs + fields], working space.
     """
     running = only_sums(mem, group)
+    base = -buffer.shape[0]
+    end = event_starts[last_key]
     for key in range(first_key, last_key):
         clear_record(mem, group, record)
         at = event_starts[key]
         for j in range(request_starts[key], request_starts[key + 1]):
             request = requests[j]
-            while at < event_starts[key + 1] and events[at] < position[request]:
-                stage_event(mem, group, events[at], when, inputs, fields)
-                add_event(mem, group, record)
-                at += 1
+            at, base = _apply_until(
+                mem, group, record, events, at, event_starts[key + 1], position[j], base, end,
+                when, inputs, fields, buffer,
+            )  # fmt: skip
             for window in range(codes.shape[0]):
                 if running and read_running(
-                    mem, group, record, now[request], codes, window, values, raw, exact, request, sums, totals
+                    mem, group, record, now[j], codes, window, values, raw, exact, request, sums, totals
                 ):
                     continue
-                read_window(mem, group, record, now[request], codes, weights, values, raw, exact, request, window)
+                read_window(mem, group, record, now[j], codes, weights, values, raw, exact, request, window)
 
 
 @njit(cache=True, nogil=True)
 def join_lists(
     mem, group, record, events, event_starts, requests, request_starts, position, first_key, last_key,
-    when, inputs, fields, k, counts, whens, listed,
+    when, inputs, fields, k, counts, whens, listed, buffer,
 ) -> None:  # fmt: skip
     """Copies the lists of the requests of a range of keys as of each request's place in the log; see `join_windows`."""
+    base = -buffer.shape[0]
+    end = event_starts[last_key]
     for key in range(first_key, last_key):
         clear_record(mem, group, record)
         at = event_starts[key]
         for j in range(request_starts[key], request_starts[key + 1]):
             request = requests[j]
-            while at < event_starts[key + 1] and events[at] < position[request]:
-                stage_event(mem, group, events[at], when, inputs, fields)
-                add_event(mem, group, record)
-                at += 1
+            at, base = _apply_until(
+                mem, group, record, events, at, event_starts[key + 1], position[j], base, end,
+                when, inputs, fields, buffer,
+            )  # fmt: skip
             read_listed(mem, group, record, request, k, counts, whens, listed)
 
 
 @njit(cache=True, nogil=True)
-def join_before(mem, group, record, events, event_starts, first_key, last_key, when, inputs, fields, out) -> None:
+def join_before(
+    mem, group, record, events, event_starts, first_key, last_key, when, inputs, fields, out, buffer
+) -> None:
     """Copies the ever accumulators as they were before each event of a range of keys; see `join_windows`."""
     ever = record + mem[group + EVER_AT]
+    base = -buffer.shape[0]
     for key in range(first_key, last_key):
         clear_record(mem, group, record)
         for at in range(event_starts[key], event_starts[key + 1]):
             for j in range(mem[group + INPUTS]):
                 out[events[at], j] = mem[ever + j]
-            stage_event(mem, group, events[at], when, inputs, fields)
-            add_event(mem, group, record)
+            base = _apply_until(
+                mem, group, record, events, at, at + 1, when.size, base, event_starts[last_key],
+                when, inputs, fields, buffer,
+            )[1]  # fmt: skip

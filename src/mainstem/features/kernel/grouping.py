@@ -26,7 +26,7 @@ class Grouped:
         event_starts: Where a key's events start, [keys + 1].
         requests: Request rows, key by key, each key's by position in the log.
         request_starts: Where a key's requests start, [keys + 1].
-        position: Per request how many events of the log stand before it.
+        position: How many events of the log stand before a request, in the order of `requests`.
     """
 
     events: Ids
@@ -70,7 +70,7 @@ def group_rows(event_keys: Ints, request_keys: Ints, position: Ints) -> Grouped:
     )
     events, event_starts = sort_by_id(event_ids, np.arange(0, dtype=np.int32), keys)
     requests, request_starts = sort_by_id(request_ids, order, keys)
-    return Grouped(events, event_starts, requests, request_starts, position)
+    return Grouped(events, event_starts, requests, request_starts, position[requests])
 
 
 def _ranges(keys: Ints) -> tuple[Ints, Ints]:
