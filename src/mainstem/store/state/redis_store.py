@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _MGET_KEYS: Final = 5_000
 _PAGE_BLOBS: Final = 2_000
+_IN_URL: Final = {"db", "username", "password"}
+_READ_BYTES: Final = 1 << 18
+"""What is taken from the socket at once: an answer for 500 candidates is 80 KB and more."""
 _OFFSET: Final = b"applied".ljust(MAX_KEY_BYTES + 1, b".")
 """The field of the offset: longer than any key may be, so no key needs a prefix to stay apart from it."""
 _FULL_WORDS: Final = ("OOM", "maxmemory", "MISCONF")
@@ -181,6 +184,7 @@ class RedisStore:
                 url,
                 socket_timeout=self._timeout_s,
                 socket_connect_timeout=self._timeout_s,
+                socket_read_size=_READ_BYTES,
                 retry=again,
                 protocol=2,
                 decode_responses=False,
@@ -273,12 +277,15 @@ def _told_apart(url: str) -> tuple[str, tuple[str, ...]]:
     try:
         parts = urllib.parse.urlsplit(url)
         where = f"at {parts.scheme}://{parts.hostname or ''}" + (f":{parts.port}" if parts.port else "")
-        queried = urllib.parse.parse_qs(parts.query).get("password", [])
+        query = urllib.parse.parse_qs(parts.query)
     except ValueError:
         raise _wrong_settings("a URL that cannot be read") from None
     if parts.scheme not in ("redis", "rediss", "unix"):
         raise _wrong_settings("a URL of another scheme")
-    secrets = {parts.password or "", urllib.parse.unquote(parts.password or ""), *queried} - {""}
+    # The client lets a URL override its arguments: the timeouts and the decoding of answers are not for it to change.
+    if any(name not in _IN_URL and not name.startswith("ssl_") for name in query):
+        raise _wrong_settings("a URL with options other than db, username, password and ssl_...")
+    secrets = {parts.password or "", urllib.parse.unquote(parts.password or ""), *query.get("password", [])} - {""}
     path = parts.path if parts.scheme == "unix" or parts.path.strip("/").isdigit() else ""
     return where + path, tuple(sorted(secrets, key=len, reverse=True))
 

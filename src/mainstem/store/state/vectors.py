@@ -70,8 +70,13 @@ class VectorTable:
 
     def keys(self, ids: Ids) -> list[bytes]:
         """Under which keys the rows of these ids lie."""
-        raw: list[bytes] = np.ascontiguousarray(ids, _ID).view("V8").tolist()
-        return [self.name + key for key in raw] if self.name else raw
+        if not self.name:
+            return np.ascontiguousarray(ids, _ID).view("V8").tolist()
+        # Name and id side by side in one array, cut into keys in one call: half the time of adding bytes to bytes.
+        packed = np.empty(len(ids), np.dtype([("name", f"V{len(self.name)}"), ("id", _ID)]))
+        packed["name"] = np.void(self.name)
+        packed["id"] = ids
+        return packed.view(f"V{packed.itemsize}").tolist()
 
     def _changes(self, ids: Ids, matrix: Rows) -> dict[bytes, bytes | None]:
         self._check(ids, matrix)
