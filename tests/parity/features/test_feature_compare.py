@@ -147,6 +147,21 @@ def test_a_sketch_passes_within_its_documented_bound() -> None:
     assert not compare(one, nothing, [FeatureMeta("f", tolerance="sketch", bound=0.02)]).gate().passed
 
 
+def test_the_rows_kept_for_the_cause_do_not_depend_on_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mainstem.parity.features.compare.KEPT", 20)
+    one, other = table(300, {"f": np.arange(300.0)}), table(300, {"f": np.arange(300.0) + 1})
+    order = np.random.default_rng(0).permutation(300)
+    drawn = []
+    for served in (one, one.take(pa.array(order))):
+        found = compare(served, other, [FeatureMeta("f")])
+        kept = found.kept["f"]
+        drawn.append(list(zip(found.rows.request[kept.at], found.rows.item_id[kept.at], strict=True)))
+        assert kept.left.values.tolist() == [5 * request + item for request, item in drawn[-1]]
+    assert drawn[0] == drawn[1]
+    assert drawn[0][0] == (0, 0)
+    assert 15 <= len(drawn[0]) <= 20
+
+
 def test_files_give_what_tables_give(tmp_path: Path) -> None:
     one, other = sample(50, 1), sample(50, 2)
     (tmp_path / "served").mkdir()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import msgspec
 import numpy as np
 import pyarrow as pa
@@ -48,18 +50,18 @@ def logged(parts: list[dict[str, object]]) -> pa.Table:
 def test_the_same_distribution_makes_no_more_alarms_than_declared(rows: int) -> None:
     # Without the practical threshold, so that the statistical one is what is tested.
     limits = Thresholds(moved=0.0, missing_rise=0.0, rate=1e-2)
-    seeds, found, plain = 200, 0, 0
-    rng = np.random.default_rng(7)
-    reference = rows_of(rng, 5_000)
-    for _ in range(seeds // 10):
-        table = logged([reference, *(rows_of(rng, rows) for _ in range(10))])
-        found += sum(
-            one.kind == "distribution" for one in drift(table, METAS, reference=(0, 0), thresholds=limits).alarms
-        )
+    found: Counter[str] = Counter()
+    plain = 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        table = logged([rows_of(rng, 2_000), rows_of(rng, rows)])
+        found += Counter(one.kind for one in drift(table, METAS, reference=(0, 0), thresholds=limits).alarms)
         plain += len(drift(table, METAS, reference=(0, 0)).alarms)
-    # 200 days of 5 features at 1 in 100: 10 expected, at most 22 in all but 1 of 4,000 draws.
-    assert found <= 22
-    assert plain == 0
+    # 200 days of 5 features at 1 in 100: 10 expected of either kind, at most 22 in all but 1 of 4,000 draws.
+    assert found["distribution"] <= 22
+    assert found["missing"] <= 22
+    # At 1 in 1,000 and with the customary threshold: 1 expected of either kind.
+    assert plain <= 5
 
 
 def test_rows_of_few_users_do_not_alarm() -> None:

@@ -35,7 +35,7 @@ DayOf = Callable[[Ints], Ints]
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Rows of one diverging feature, spread over the offsets, that a cause is looked for in.
+    """A draw of one diverging feature's rows that a cause is looked for in.
 
     Shapes: ``at [d]`` diverging rows of ``Paired`` by offset, ``agreeing [a]`` likewise; ``left`` and ``right`` hold ``d + a``
     values in that order.
@@ -156,7 +156,7 @@ def _feature(meta: FeatureMeta, cells: Cells, rows: Paired, days: Ints, day: Int
         for at in range(len(days))
         if told[at]
     )
-    examples = tuple(tallier.example(at) for at in rows.order(diverging)[:EXAMPLES].tolist())
+    examples = tuple(tallier.example(at) for at in rows.first(diverging, EXAMPLES).tolist())
     return FeatureComparison(
         meta.name, meta.window, meta.stage, meta.version, meta.tolerance, meta.bound,
         (cells.left.kind, cells.right.kind), total, by_day, examples,
@@ -217,7 +217,7 @@ class _Tallier:
             smape,
             float(edits.mean()) if len(edits) else None,
             int(edits.max()) if len(edits) else None,
-            self.example(int(self.rows.order(at)[0])),
+            self.example(int(self.rows.first(at, 1)[0])),
         )
 
     def example(self, at: int) -> Example:
@@ -285,18 +285,12 @@ def _text(value: np.generic) -> str:
 
 
 def _kept(cells: Cells, rows: Paired, diverging: Ints) -> Kept:
-    """Evenly spread diverging rows by offset, and as many of those that agree and have a value on both sides."""
+    """A draw of the diverging rows, and one of those that agree and have a value on both sides."""
     agrees = np.ones(len(rows.left), bool)
     agrees[diverging] = False
     for side in (cells.left, cells.right):
         if side.present is not None:
             agrees &= side.present
-    at, others = _spread(rows.order(diverging)), _spread(rows.order(np.flatnonzero(agrees)))
+    at, others = rows.spread(diverging, KEPT), rows.spread(np.flatnonzero(agrees), KEPT)
     wanted = np.concatenate([at, others])
     return Kept(at, others, taken(cells.left, wanted), taken(cells.right, wanted))
-
-
-def _spread(rows: Ints) -> Ints:
-    if len(rows) <= KEPT:
-        return rows
-    return rows[np.linspace(0, len(rows) - 1, KEPT).astype(np.int64)]

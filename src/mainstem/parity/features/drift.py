@@ -57,12 +57,14 @@ class Delays:
 
 @dataclass(frozen=True, slots=True)
 class FeatureDay:
-    """One feature on one day against the reference; ``independent`` is how many observations the rows count for."""
+    """One feature on one day against the reference; ``independent`` is how many observations the rows count for,
+    and ``reference_independent`` those of the reference."""
 
     feature: str
     day: int
     rows: int
     independent: float
+    reference_independent: float
     index: float
     chance: float
     limit: float
@@ -213,6 +215,7 @@ def _feature_days(
     bins = fitted(numbers[fit & applies])
     before = counts(bins, numbers[fit & applies], special[fit & applies])
     weight = _weight(user, numbers, fit & applies)
+    independent = weight * int((fit & applies).sum())
     missing = float((special[fit & applies] >= 0).mean()) if (fit & applies).any() else 0.0
     found = []
     for one in np.unique(day[~fit & applies]).tolist():
@@ -222,7 +225,16 @@ def _feature_days(
         share = float((special[at] >= 0).mean())
         found.append(
             FeatureDay(
-                meta.name, one, int(at.sum()), moved.rows, moved.index, moved.chance, moved.limit, share, missing
+                meta.name,
+                one,
+                int(at.sum()),
+                moved.rows,
+                independent,
+                moved.index,
+                moved.chance,
+                moved.limit,
+                share,
+                missing,
             )
         )
     return found
@@ -252,7 +264,8 @@ def _feature_alarms(rows: Sequence[FeatureDay], limits: Thresholds) -> list[Alar
             found.append(Alarm("distribution", row.feature, row.day, moved, limits.moved, sentence))
         rise = row.missing_share - row.reference_missing_share
         likely = min(max(row.reference_missing_share, 1 / (row.independent + 1)), 0.5)
-        noise = z * (likely * (1 - likely) / max(row.independent, 1)) ** 0.5
+        scale = 1 / max(row.independent, 1) + 1 / max(row.reference_independent, 1)
+        noise = z * (likely * (1 - likely) * scale) ** 0.5
         if rise > max(limits.missing_rise, noise):
             sentence = (
                 f"{row.feature!r} is no number on {row.missing_share:.1%} of rows, {row.reference_missing_share:.1%} in the "

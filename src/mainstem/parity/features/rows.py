@@ -18,6 +18,8 @@ from mainstem.parity.features.tables import Ints, ValueTable
 
 NONE: Final = -1
 """The place of a row that a side does not have."""
+_MIX: Final = np.uint64(0x9E3779B97F4A7C15)
+"""The odd number nearest to 2**64 over the golden ratio: its products spread neighbouring keys over all bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,25 @@ class Paired:
     def order(self, at: Ints) -> Ints:
         """These rows by offset, then request, item and copy: an order no shuffling of a table changes."""
         return at[np.lexsort((self.copy[at], self.item_id[at], self.request[at], self.offset[at]))]
+
+    def first(self, at: Ints, count: int) -> Ints:
+        """The first of these rows in that order."""
+        if len(at) > count:
+            offset = self.offset[at]
+            at = at[offset <= np.partition(offset, count - 1)[count - 1]]
+        return self.order(at)[:count]
+
+    def spread(self, at: Ints, count: int) -> Ints:
+        """As many of these rows at most, drawn by a hash of their keys, in that order: always the first and the same ones."""
+        if len(at) <= count:
+            return self.order(at)
+        mixed = np.zeros(len(at), np.uint64)
+        for key in (self.offset, self.request, self.item_id, self.copy):
+            mixed = (mixed ^ key[at].astype(np.uint64)) * _MIX
+            mixed ^= mixed >> np.uint64(29)
+        # Equal hashes at the border stay or go together, so that the order of rows cannot choose among them.
+        border = np.partition(mixed, count - 2)[count - 2]
+        return self.order(np.union1d(at[mixed < border], self.first(at, 1)))
 
     def request_id(self, at: int) -> str:
         """The id of the request of a row, as text."""
