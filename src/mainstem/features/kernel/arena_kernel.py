@@ -30,6 +30,7 @@ from mainstem.features.kernel.memory import (
     LEVEL_WORDS,
     LEVELS,
     LEVELS_AT,
+    LINE_WORDS,
     LIST_AT,
     LIST_FIELDS,
     LIST_K,
@@ -66,9 +67,13 @@ from mainstem.features.kernel.memory import (
     must_grow,
 )
 from mainstem.features.kernel.pack import fits_memory, unpack_record
+from mainstem.features.kernel.prefetch import prefetch
 from mainstem.features.kernel.rules import identity_of, tile_of
 from mainstem.features.kernel.shape import UNTIMED
 from mainstem.features.kernel.state import add_event, clear_record, read_listed, read_window
+
+AHEAD = 4
+"""Events between one stage of the look-ahead and the next."""
 
 
 @njit(cache=True, nogil=True)
@@ -217,6 +222,62 @@ def _copy_ever(mem, description: int, record: int, out, row: int) -> None:
 
 
 @njit(cache=True, nogil=True)
+def _fetch_slots(mem, index, rows, row: int) -> None:
+    """Asks for the slots that an event to come will look its keys up in."""
+    mask = index.size - 1
+    for group in range(mem[GROUPS]):
+        description = mem[GROUP_TABLE + group]
+        if _concerns(mem, description, rows, row):
+            key_0, key_1, key_2 = _row_key(mem, description, rows, row)
+            prefetch(index, hash_key(group, key_0, key_1, key_2) & mask)
+
+
+@njit(cache=True, nogil=True)
+def _fetch_records(mem, index, rows, row: int) -> None:
+    """Asks for the records of an event to come, where its slots are near by now."""
+    mask = index.size - 1
+    for group in range(mem[GROUPS]):
+        description = mem[GROUP_TABLE + group]
+        if _concerns(mem, description, rows, row):
+            key_0, key_1, key_2 = _row_key(mem, description, rows, row)
+            record = index[hash_key(group, key_0, key_1, key_2) & mask] & ADDRESS
+            for line in range(0, mem[description + RECORD_WORDS], LINE_WORDS):
+                prefetch(mem, record + line)
+
+
+@njit(cache=True, nogil=True)
+def _fetch_runs(mem, index, rows, row: int) -> None:
+    """Asks for the ends of the runs of an event to come, where its records are near by now."""
+    mask = index.size - 1
+    for group in range(mem[GROUPS]):
+        description = mem[GROUP_TABLE + group]
+        if _concerns(mem, description, rows, row):
+            key_0, key_1, key_2 = _row_key(mem, description, rows, row)
+            record = index[hash_key(group, key_0, key_1, key_2) & mask] & ADDRESS
+            if record != 0 and mem[record + RECORD_GROUP] == group:
+                run = record + mem[description + LEVELS_AT] + LEVEL_RUN
+                width = 1 + mem[description + INPUTS]
+                for _ in range(mem[description + LEVELS]):
+                    prefetch(mem, mem[run + RUN_AT] + (mem[run + RUN_START] + mem[run + RUN_COUNT]) * width - 1)
+                    run += LEVEL_WORDS
+                if mem[description + LIST_K] > 0:
+                    run = record + mem[description + LIST_AT]
+                    width = 2 + mem[description + LIST_FIELDS]
+                    prefetch(mem, mem[run + RUN_AT] + (mem[run + RUN_START] + mem[run + RUN_COUNT]) * width - 1)
+
+
+@njit(cache=True, nogil=True)
+def _look_ahead(mem, index, rows, row: int) -> None:
+    """Has what the next events will touch on its way while this one is applied."""
+    if row + 3 * AHEAD < rows.shape[0]:
+        _fetch_slots(mem, index, rows, row + 3 * AHEAD)
+    if row + 2 * AHEAD < rows.shape[0]:
+        _fetch_records(mem, index, rows, row + 2 * AHEAD)
+    if row + AHEAD < rows.shape[0]:
+        _fetch_runs(mem, index, rows, row + AHEAD)
+
+
+@njit(cache=True, nogil=True)
 def apply_rows(mem, index, dirty, rows, first: int, before_group: int, before) -> int:
     """Applies event rows from `first` on, each to all groups it concerns, and stops before one without room.
 
@@ -237,6 +298,7 @@ def apply_rows(mem, index, dirty, rows, first: int, before_group: int, before) -
         if stop != STOP_DONE:
             mem[STOP] = stop
             return row
+        _look_ahead(mem, index, rows, row)
         for group in range(mem[GROUPS]):
             description = mem[GROUP_TABLE + group]
             if not _concerns(mem, description, rows, row):
@@ -269,10 +331,25 @@ def find_record(mem, index, group: int, keys, at: int) -> int:
 
 
 @njit(cache=True, nogil=True)
+def _look_ahead_keys(mem, index, group: int, keys, at: int) -> None:
+    """Has the slots and records of the next keys on their way while this one is read."""
+    mask = index.size - 1
+    if at + 2 * AHEAD < keys.shape[0]:
+        key_0, key_1, key_2 = _key_of(keys, at + 2 * AHEAD)
+        prefetch(index, hash_key(group, key_0, key_1, key_2) & mask)
+    if at + AHEAD < keys.shape[0]:
+        key_0, key_1, key_2 = _key_of(keys, at + AHEAD)
+        record = index[hash_key(group, key_0, key_1, key_2) & mask] & ADDRESS
+        for line in range(0, mem[mem[GROUP_TABLE + group] + RECORD_WORDS], LINE_WORDS):
+            prefetch(mem, record + line)
+
+
+@njit(cache=True, nogil=True)
 def read_keys(mem, index, group: int, keys, now, codes, weights, values, raw, exact: bool) -> None:
     """Reads all windows of all keys; see `state.read_window` for the arrays."""
     description = mem[GROUP_TABLE + group]
     for request in range(keys.shape[0]):
+        _look_ahead_keys(mem, index, group, keys, request)
         record = find_record(mem, index, group, keys, request)
         for window in range(codes.shape[0]):
             read_window(mem, description, record, now[request], codes, weights, values, raw, exact, request, window)
@@ -283,6 +360,7 @@ def read_lists(mem, index, group: int, keys, k: int, counts, whens, fields) -> N
     """Copies the newest `k` listed events of all keys out."""
     description = mem[GROUP_TABLE + group]
     for request in range(keys.shape[0]):
+        _look_ahead_keys(mem, index, group, keys, request)
         record = find_record(mem, index, group, keys, request)
         read_listed(mem, description, record, request, k, counts, whens, fields)
 

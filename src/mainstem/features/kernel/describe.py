@@ -10,9 +10,6 @@ from numpy.typing import NDArray
 from mainstem.features.kernel import memory as m
 from mainstem.features.kernel.shape import UNTIMED, EventLayout, GroupShape
 
-LINE_WORDS = 8
-"""Records start at the words of a 64-byte line."""
-
 
 def describe(
     shapes: Sequence[GroupShape],
@@ -62,7 +59,7 @@ def record_words(shape: GroupShape) -> int:
 
 
 def _line(words: int) -> int:
-    return -(-words // LINE_WORDS) * LINE_WORDS
+    return -(-words // m.LINE_WORDS) * m.LINE_WORDS
 
 
 def _description(shape: GroupShape, at: int) -> list[int]:

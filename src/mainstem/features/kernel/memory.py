@@ -55,6 +55,8 @@ LEVEL_WORDS = LEVEL_RUN + RUN_WORDS
 STAGE_WHEN, STAGE_OFFSET, STAGE_INPUTS = range(3)
 
 SMALLEST_BLOCK = 8
+LINE_WORDS = 8
+"""Records start at the words of a 64-byte line."""
 
 
 @njit(cache=True, nogil=True)
