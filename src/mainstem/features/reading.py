@@ -15,7 +15,7 @@ from mainstem.features.kernel.shape import UNTIMED
 from mainstem.features.language.expression import Kind, Shape
 from mainstem.features.language.feature import Context, Feature, Listed
 from mainstem.features.language.plan import LIST_TIME, FoldGroup, Group, Plan
-from mainstem.features.language.resolve import Compute, LookUp, ReadGroup, Resolver, Step, list_columns
+from mainstem.features.language.resolve import Compute, LookUp, Match, ReadGroup, Resolver, Step, list_columns
 from mainstem.features.steps import Arrays, Tables, as_key, is_vector
 
 Ints = NDArray[np.int64]
@@ -114,6 +114,8 @@ def _reads_and_fills(step: Step) -> tuple[tuple[str, ...], tuple[str, ...]]:
         return (step.key,), (step.name,)
     if isinstance(step, Compute):
         return step.program.names, tuple(output.name for output in step.program.outputs)
+    if isinstance(step, Match):
+        return (step.of.key, step.of.to, *step.of.values), step.columns
     group = step.group
     if isinstance(group, FoldGroup):
         return group.key, group.columns

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from mainstem.base.errors import FeatureError, did_you_mean
 from mainstem.features.attributes import AttributeTable
+from mainstem.features.kernel.match import matched
 from mainstem.features.language.plan import FoldGroup, Group
-from mainstem.features.language.resolve import Compute, LookUp, ReadGroup, Step
+from mainstem.features.language.resolve import Compute, LookUp, Match, ReadGroup, Step
 
 Arrays = dict[str, NDArray[Any]]
 Tables = Mapping[str, AttributeTable]
@@ -37,6 +38,8 @@ def run_steps(steps: Sequence[Step], values: Arrays, tables: Tables, read: Read,
             values[step.name] = _looked_up(step, values, tables, rows)
         elif isinstance(step, ReadGroup):
             read(step.group, values)
+        elif isinstance(step, Match):
+            _match(step, values)
         else:
             assert isinstance(step, Compute)
             values.update(step.program.run(values))
@@ -70,6 +73,15 @@ def is_vector(tables: Tables) -> Callable[[str, str], bool]:
         return held.columns[column].ndim > 1
 
     return answer
+
+
+def _match(step: Match, values: Arrays) -> None:
+    """Names what the places of a list with each asked key add up to."""
+    asked = np.asarray(values[step.of.to])
+    held = np.array([values[name] for name in step.of.values], np.float64)
+    keys = as_key(np.asarray(values[step.of.key]))
+    found = matched(keys, as_key(asked.reshape(len(keys), -1)), held, len(step.of.sums))
+    values.update(zip(step.columns, found.reshape(len(found), *asked.shape), strict=True))
 
 
 def _looked_up(step: LookUp, values: Arrays, tables: Tables, rows: Arrays) -> NDArray[Any]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mainstem.features.language.aggregate import Aggregate, Latest
 from mainstem.features.language.fold import Fold
+from mainstem.features.language.matched import Matched
 from mainstem.features.language.source import Source
 
 KNOWN: Final = 0
@@ -70,7 +71,7 @@ class PythonFunction:
     reads: tuple[str, ...]
 
 
-Definition = str | Aggregate | Latest | Fold | Context | Attribute | Listed | PythonFunction
+Definition = str | Aggregate | Latest | Fold | Matched | Context | Attribute | Listed | PythonFunction
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,8 @@ class Feature:
         """The columns it makes."""
         if isinstance(self.of, Latest):
             return tuple(f"{self.name}.{field}" for field in (*self.of.fields, "time_ms"))
+        if isinstance(self.of, Matched):
+            return tuple(f"{self.name}.{part}" for part in self.of.parts)
         if isinstance(self.of, Fold):
             return tuple(f"{self.name}.{part}" for part in self.of.state)
         if self.width > 1:

@@ -12,6 +12,7 @@ from mainstem.features.language.aggregate import Aggregate, Latest
 from mainstem.features.language.expression import CONSTANTS
 from mainstem.features.language.feature import Attribute, Feature, Listed, PythonFunction, Role
 from mainstem.features.language.fold import Fold
+from mainstem.features.language.matched import Matched
 from mainstem.features.language.names import in_order, names_in
 from mainstem.features.language.source import Source
 
@@ -150,6 +151,8 @@ def _texts(feature: Feature) -> list[str]:
         return [*of.takes.values(), *feature.key]
     if isinstance(of, Attribute):
         return [of.key]
+    if isinstance(of, Matched):
+        return [of.key, of.to, *of.values]
     if isinstance(of, Listed):
         return [of.column]
     return list(of.reads) if isinstance(of, PythonFunction) else []

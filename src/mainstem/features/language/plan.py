@@ -18,6 +18,7 @@ from mainstem.features.language.aggregate import FIXED, Aggregate, Kept, Latest
 from mainstem.features.language.feature import Attribute, Context, Feature, Listed, PythonFunction
 from mainstem.features.language.feature_set import FeatureSet
 from mainstem.features.language.fold import Fold
+from mainstem.features.language.matched import Matched
 from mainstem.features.language.names import names_in, written_out
 from mainstem.features.language.source import Source, duration_ms
 
@@ -154,13 +155,13 @@ class Plan:
         return written_out(feature.of, self.meaning, f"feature {feature.name!r}")
 
     def kind_of(self, name: str) -> str:
-        """Whether a name is ``context``, ``attribute``, ``derived``, ``aggregate``, ``latest``, ``fold``, ``listed`` or
-        ``function``."""
+        """Whether a name is ``context``, ``attribute``, ``derived``, ``aggregate``, ``latest``, ``fold``, ``matched``,
+        ``listed`` or ``function``."""
         return kind_of(self.features.owner_of[name])
 
 
 def kind_of(feature: Feature) -> str:
-    """Whether a feature is ``context``, ``attribute``, ``derived``, ``aggregate``, ``latest``, ``fold``, ``listed`` or
+    """Whether a feature is ``context``, ``attribute``, ``derived``, ``aggregate``, ``latest``, ``fold``, ``matched``, ``listed`` or
     ``function``."""
     names = {
         Context: "context",
@@ -169,6 +170,7 @@ def kind_of(feature: Feature) -> str:
         Aggregate: "aggregate",
         Latest: "latest",
         Fold: "fold",
+        Matched: "matched",
         Listed: "listed",
         PythonFunction: "function",
     }

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from mainstem.base.errors import FeatureError, did_you_mean
 from mainstem.features.language.expression import CONSTANTS, Kind, Shape, together
-from mainstem.features.language.feature import Attribute
+from mainstem.features.language.feature import Attribute, Feature
+from mainstem.features.language.matched import Matched
 from mainstem.features.language.names import names_in, written_out
 from mainstem.features.language.plan import LIST_TIME, FoldGroup, Group, Plan
 from mainstem.features.language.program import Program
@@ -47,7 +48,21 @@ class Compute:
     program: Program
 
 
-Step = LookUp | ReadGroup | Compute
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Join a list with the keys that a request or its candidates ask for.
+
+    Attributes:
+        name: One of the names it fills.
+        columns: All of them.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    of: Matched
+
+
+Step = LookUp | ReadGroup | Compute | Match
 IsVector = Callable[[str, str], bool]
 
 
@@ -105,6 +120,8 @@ class Resolver:
             self._read(self._read_by[name], where)
         elif feature is not None and isinstance(feature.of, Attribute) and name not in self._derived:
             self._look_up(name, feature.of, where)
+        elif feature is not None and isinstance(feature.of, Matched):
+            self._match(feature, feature.of, where)
         elif self._meaning(name) is not None:
             self._compute(name, where)
         else:
@@ -146,6 +163,23 @@ class Resolver:
         program = self._program({name: self.text(text, where)})
         self.steps.append(Compute(name, program))
         self.kinds[name] = program.kind_of(name)
+
+    def _match(self, feature: Feature, of: Matched, where: str) -> None:
+        for name in (of.key, of.to, *of.values):
+            self.need(name, where)
+        to = self.kinds[of.to]
+        lists = {self.kinds[name].over for name in (of.key, *of.values)}
+        shapes = {self.kinds[name].shape for name in (of.key, *of.values)}
+        if to.shape.listed or shapes != {Shape.L} or len(lists) > 1:
+            raise FeatureError(
+                f"{feature.name!r} joins {of.key!r} with {of.to!r}: the key and the values must be of one list, the other "
+                "name a number of the request or the candidate",
+                code="feature-006",
+                hint="name list values that do not depend on the candidate",
+            )
+        self.steps.append(Match(feature.columns[0], feature.columns, of))
+        for column in feature.columns:
+            self.kinds[column] = Kind(to.shape)
 
     def _read(self, group: Group | FoldGroup, where: str) -> None:
         if not self._may_read:
