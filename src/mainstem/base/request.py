@@ -114,6 +114,8 @@ class Trace:
     """Candidates all sources offered together, before the union dropped duplicates."""
     terms: dict[str, Floats] = field(default_factory=dict)
     """The value of each candidate, split into the terms of the surface's expression."""
+    served: AsServed | None = None
+    """What makes the features computable again, where the stack's features tell it."""
 
     def reason(self, position: int) -> str:
         """Why the candidate is not on the slate: a rule's name, or ``kept``, ``not_ranked``, ``scored_too_low``."""
@@ -126,6 +128,22 @@ class Trace:
         """Which sources offered the candidate at this position."""
         mask = int(self.source_mask[position])
         return tuple(name for bit, name in enumerate(self.sources) if mask >> bit & 1)
+
+
+@dataclass(frozen=True, slots=True)
+class AsServed:
+    """What makes a request's features computable again: what the server had seen, and what it read of the viewer.
+
+    Shapes: ``viewer[u]``.
+
+    Attributes:
+        as_of: Events with a smaller log offset had been applied.
+        feature_set: Which definitions computed them.
+    """
+
+    as_of: int
+    feature_set: str
+    viewer: Floats
 
 
 @dataclass(frozen=True, slots=True)

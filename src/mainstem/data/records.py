@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
@@ -85,6 +86,10 @@ class Impression(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         features: float32[n, columns] as served, or empty.
         feature_names_hash: Which columns they are.
         timings_ms: Milliseconds of each stage.
+        as_of: Events with a smaller log offset had been applied when it was ranked; -1 where the stack does not tell.
+        feature_set: Which definitions computed the features.
+        viewer_features: float32[columns] of the viewer as served, deflated; or empty.
+        candidates: Ids of everything that was ranked, ascending, as differences of int64, deflated; or empty.
     """
 
     request_id: Id
@@ -104,6 +109,10 @@ class Impression(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     feature_names_hash: Annotated[str, Meta(max_length=64)] = ""
     timings_ms: dict[str, float] = {}
     degraded: tuple[Annotated[str, Meta(max_length=128)], ...] = ()
+    as_of: int = -1
+    feature_set: Annotated[str, Meta(max_length=64)] = ""
+    viewer_features: bytes = b""
+    candidates: bytes = b""
 
     def key(self) -> None:
         """An impression is logged once and never sent again, so it has no key."""
@@ -115,6 +124,18 @@ class Impression(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def ids(self) -> NDArray[np.int64]:
         """The items, best first."""
         return np.frombuffer(self.item_ids, dtype="<i8")
+
+    def viewer(self) -> NDArray[np.float32]:
+        """The viewer's features as served; empty when they were not logged."""
+        return (
+            np.frombuffer(zlib.decompress(self.viewer_features), "<f4") if self.viewer_features else np.empty(0, "<f4")
+        )
+
+    def ranked_ids(self) -> NDArray[np.int64]:
+        """Ids of everything that was ranked, ascending; empty when they were not logged."""
+        if not self.candidates:
+            return np.empty(0, np.int64)
+        return np.cumsum(np.frombuffer(zlib.decompress(self.candidates), "<i8"))
 
     def array(self, field: str) -> NDArray[Any]:
         """One packed field as an array, with one row an item; ``predictions`` and ``features`` are matrices."""
@@ -145,6 +166,16 @@ def pack_impression(item_ids: NDArray[np.int64], arrays: Mapping[str, NDArray[An
             raise DataError(f"found array {name!r}, expected a packed field", hint=did_you_mean(name, _PACKED))
     packed = {name: np.ascontiguousarray(array, _PACKED[name]).tobytes() for name, array in arrays.items()}
     return Impression(item_ids=np.ascontiguousarray(item_ids, "<i8").tobytes(), **packed, **fields)
+
+
+def pack_viewer(side: NDArray[Any]) -> bytes:
+    """A viewer's features for an impression: mostly zeros, so they are deflated."""
+    return zlib.compress(np.ascontiguousarray(side, "<f4").tobytes(), 1)
+
+
+def pack_ids(ids: NDArray[np.int64]) -> bytes:
+    """The ids of what was ranked, for an impression: differences of sorted ids are small, so they are deflated."""
+    return zlib.compress(np.diff(np.sort(ids), prepend=np.int64(0)).astype("<i8").tobytes(), 1)
 
 
 class IdTable:

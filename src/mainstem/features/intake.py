@@ -69,7 +69,11 @@ class Intake:
             for name in (*group.key, *(["utc_offset_ms"] if group.zone == "local" else [])):
                 resolver.need(name, f"the key of {where}")
             outputs |= {_cell(group, "in", at): one.value for at, one in enumerate(group.accumulators)}
-            outputs |= {_cell(group, "field", at): text for at, (_, text, _) in enumerate(group.fields)}
+            outputs |= {
+                _cell(group, "field", at): text
+                for at, (_, text, _) in enumerate(group.fields)
+                if not self._is_whole(text)
+            }
             if group.where:
                 outputs[_cell(group, "where", 0)] = group.where
         for fold in self.folds:
@@ -104,6 +108,10 @@ class Intake:
         late = int((~on_time).sum())
         return Taken(matrix, folds, kept, late, int((on_time & ~inside).sum()), missing), after
 
+    def _is_whole(self, text: str) -> bool:
+        """Whether an expression is just a column of whole numbers."""
+        return self.source.columns.get(text) == "int64" and text != self.source.time
+
     def _fill(
         self, matrix: Ints, group: Group, at: GroupColumns, values: Arrays, out: Arrays, kept: Ints, time_ms: Ints
     ) -> int:
@@ -122,8 +130,13 @@ class Intake:
             words = quantised(out[_cell(group, "in", number)][kept], accumulator, group)
             matrix[:, list(at.inputs[place : place + accumulator.words])] = words
             place += accumulator.words
-        for number, (name, _, scale) in enumerate(group.fields):
-            matrix[:, at.fields[number]] = fixed(out[_cell(group, "field", number)][kept], scale, _EMPTY_FIELD, name)
+        for number, (name, text, scale) in enumerate(group.fields):
+            if self._is_whole(text):  # as it is: an id of a hashed text needs all of its 63 bits
+                matrix[:, at.fields[number]] = np.asarray(values[text], np.int64)[kept]
+            else:
+                matrix[:, at.fields[number]] = fixed(
+                    out[_cell(group, "field", number)][kept], scale, _EMPTY_FIELD, name
+                )
         return int((~keyed).sum())
 
 

@@ -1,4 +1,4 @@
-"""What is written down about a slate that was served: enough to train on and to rank again."""
+"""What is written down about a slate that was served: enough to train on, to rank again, and to compute its features again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from mainstem.base.request import KEPT, Request, Rows, Slate, Trace
-from mainstem.data.records import Impression, pack_impression
+from mainstem.data.records import Impression, pack_ids, pack_impression, pack_viewer
 
 
 def impression_of(request: Request, slate: Slate, arm: str = "") -> Impression:
@@ -27,6 +27,16 @@ def impression_of(request: Request, slate: Slate, arm: str = "") -> Impression:
         if trace.features is not None:
             arrays["features"] = trace.features[at]
             names_hash = _hash_of(trace.feature_names)
+    served = None if trace is None else trace.served
+    recipe = {}
+    if trace is not None and served is not None:
+        ranked = trace.item_ids[: len(trace.values)]
+        recipe = {
+            "as_of": served.as_of,
+            "feature_set": served.feature_set,
+            "viewer_features": pack_viewer(served.viewer),
+            "candidates": pack_ids(ranked),
+        }
     return pack_impression(
         slate.item_ids,
         arrays,
@@ -41,6 +51,7 @@ def impression_of(request: Request, slate: Slate, arm: str = "") -> Impression:
         feature_names_hash=names_hash,
         timings_ms={} if trace is None else {name: round(ms, 3) for name, ms in trace.timings_ms.items()},
         degraded=tuple(reason[:128] for reason in slate.degraded),
+        **recipe,
     )
 
 

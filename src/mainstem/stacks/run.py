@@ -76,6 +76,7 @@ def run(stack: Stack, request: Request, *, explain: bool = True, source_budget_s
         fired=selection.fired,
         timings_ms=watch.timings_ms,
         retrieved=retrieved,
+        served=stack.features.as_served(user) if hasattr(stack.features, "as_served") else None,
         terms=stack.value.terms(request, user, kept.rows, predictions) if explain and predictions is not None else {},
     )
     return Slate(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mainstem.base.request import Floats, Request, Rows
+from mainstem.base.request import AsServed, Floats, Request, Rows
 from mainstem.features.feedback import FeedbackBatch
 from mainstem.features.steps import Arrays
 from mainstem.features.unified_state import NOBODY, FeatureState
@@ -65,6 +65,10 @@ class LiveFeatures:
     def items(self, request: Request, user: Viewer, rows: Rows) -> Floats:
         """Item and cross features of each candidate. Shapes: [n, i + x]."""
         return self.state.candidates(user.context, rows)
+
+    def as_served(self, user: Viewer) -> AsServed:
+        """What the viewer's features were, and as of where."""
+        return AsServed(self.state.live.applied + 1, self.state.features.fingerprint, user.side)
 
     def apply(self, feedback: FeedbackBatch) -> None:
         """Takes in outcomes."""
