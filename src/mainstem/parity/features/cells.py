@@ -24,6 +24,7 @@ from mainstem.parity.features.values import (
     ulps,
     unequal,
     unequal_lists,
+    union,
 )
 
 
@@ -48,7 +49,7 @@ class Cells:
     @property
     def diverging(self) -> Ints:
         """All rows on which the sides part in any way, ascending."""
-        return np.unique(np.concatenate([self.differing, self.missing, self.extra, self.states]))
+        return union(self.differing, self.missing, self.extra, self.states)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from mainstem.parity.features.result import (
 )
 from mainstem.parity.features.rows import NONE, Paired, paired
 from mainstem.parity.features.tables import Ints, Source, ValueTable
-from mainstem.parity.features.values import Column, Lists, Mask, taken
+from mainstem.parity.features.values import Column, Lists, Mask, taken, union
 
 EXAMPLES: Final = 5
 KEPT: Final = 20_000
@@ -183,15 +183,11 @@ class _Tallier:
         missing, extra, states = (
             _places(part, at) for part in (self.cells.missing, self.cells.extra, self.cells.states)
         )
-        beyond = np.unique(
-            np.concatenate(
-                [
-                    self.cells.differing[own][self.gaps.beyond[own]],
-                    self.cells.missing[missing],
-                    self.cells.extra[extra],
-                    self.cells.states[states],
-                ]
-            )
+        beyond = union(
+            self.cells.differing[own][self.gaps.beyond[own]],
+            self.cells.missing[missing],
+            self.cells.extra[extra],
+            self.cells.states[states],
         )
         apart = self.gaps.distance[own]
         apart = apart[~np.isnan(apart)]
