@@ -74,7 +74,9 @@ def value_hashes(values: pl.Series, salt: np.uint64) -> NDArray[np.uint64]:
         ExtractionError: ``feature-062`` for a column that is not categorical.
     """
     if values.dtype.is_integer() or values.dtype == pl.Boolean:
-        return mix(mix(values.cast(pl.Int64).to_numpy().astype(np.uint64)) ^ salt)
+        # Nulls go first: a column with a null comes to NumPy as floats, and then a row's neighbours would change its id.
+        whole = values if values.dtype == pl.UInt64 else values.cast(pl.Int64)
+        return mix(mix(whole.fill_null(0).to_numpy().astype(np.uint64)) ^ salt)
     if values.dtype not in (pl.String, pl.Categorical, pl.Null) and not isinstance(values.dtype, pl.Enum):
         raise ExtractionError(
             f"column {values.name!r} is {values.dtype}: tags and categories are whole numbers, booleans or strings",
