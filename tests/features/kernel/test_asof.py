@@ -48,6 +48,13 @@ def test_running_sums_move_on_over_one_long_key() -> None:
     assert same_bits(as_of(shape, columns, case.asked(), WINDOWS), plain_values(case))
 
 
+@settings(max_examples=40, deadline=None)
+@given(cases(), st.lists(st.sampled_from(range(len(WINDOWS))), max_size=3))
+def test_any_few_windows_read_as_among_all(case: Case, picked: list[int]) -> None:
+    few = as_of(case.shape, case.columns(), case.asked(), [WINDOWS[at] for at in picked])
+    assert same_bits(few, as_of(case.shape, case.columns(), case.asked(), WINDOWS)[:, picked])
+
+
 @settings(max_examples=100, deadline=None)
 @given(cases())
 def test_lists_are_the_plain_twin(case: Case) -> None:

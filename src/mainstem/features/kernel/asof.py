@@ -16,7 +16,7 @@ from mainstem.features.kernel.arena import NO_RAW, NO_VALUES, refuse_decay
 from mainstem.features.kernel.asof_kernel import join_before, join_lists, join_windows
 from mainstem.features.kernel.describe import describe, record_words
 from mainstem.features.kernel.grouping import Grouped, group_rows
-from mainstem.features.kernel.shape import EventLayout, GroupShape, Window
+from mainstem.features.kernel.shape import EVER, EventLayout, GroupShape, Window
 from mainstem.features.kernel.windows import WindowSet
 
 Ints = NDArray[np.int64]
@@ -208,8 +208,8 @@ def _join_windows(
     raw: Ints,
     exact: bool,
 ) -> None:
-    """Fills `values` or `raw`; the list of the shape plays no part here."""
-    shape = replace(shape, list_k=0, list_fields=0)
+    """Fills `values` or `raw`."""
+    shape, codes = _only_read(shape, encoded)
     _check(shape, len(events.when), events.keys, events.when, inputs=events.inputs)
     _check(shape, len(requests.now), requests.keys, requests.now)
     g = grouped or group_requests(events, requests)
@@ -222,10 +222,20 @@ def _join_windows(
         totals = np.zeros((encoded.size, shape.inputs), np.int64)
         join_windows(
             mem, group, record, g.events, g.event_starts, g.requests, g.request_starts, g.position, first, last,
-            when, inputs, fields, now, encoded.codes, encoded.weights, values, raw, exact, sums, totals, _buffer(shape),
+            when, inputs, fields, now, codes, encoded.weights, values, raw, exact, sums, totals, _buffer(shape),
         )  # fmt: skip
 
     _in_ranges(g, threads, work)
+
+
+def _only_read(shape: GroupShape, encoded: WindowSet) -> tuple[GroupShape, Ints]:
+    """The shape without its list and the levels no window reads, and the windows' codes by what is left."""
+    levels = sorted({int(level) for level in encoded.codes[:, 0]} - {EVER})
+    hops = tuple(shape.hops_ms[level] for level in levels)
+    keeps = tuple(shape.keeps[level] for level in levels)
+    codes = encoded.codes.copy()
+    codes[:, 0] = [EVER if level == EVER else levels.index(level) for level in codes[:, 0].tolist()]
+    return replace(shape, hops_ms=hops, keeps=keeps, list_k=0, list_fields=0), codes
 
 
 def _scratch(shape: GroupShape) -> tuple[Ints, int, int]:
