@@ -126,6 +126,19 @@ def test_rows_of_one_side_and_copies() -> None:
     assert compare(pa.concat_tables([one, one]), pa.concat_tables([one, one]), METAS).gate().passed
 
 
+@given(st.permutations(range(6)))
+def test_copies_with_one_key_are_told_apart_by_their_values(order: list[int]) -> None:
+    """Each copy differs in one way: a number, a null, a NaN, a list's element, its order, its length."""
+    numbers = pa.array([1.0, None, np.nan, 1.0, 1.0, 1.0])
+    lists = pa.array([[1, 2], [1, 2], [1, 2], [1, 3], [2, 1], [1, 2, 0]], pa.list_(pa.int64()))
+    one = table(6, {"f": numbers, "g": lists})
+    for name in ("request_id", "time_ms", "offset", "user_id", "item_id"):
+        one = with_column(one, name, np.zeros(6, np.int64))
+    found = compare(one, one.take(pa.array(order)), [FeatureMeta("f"), FeatureMeta("g")])
+    assert found.gate().passed
+    assert found.report.rows.paired == 6
+
+
 def test_lists_tell_how_many_elements_part() -> None:
     one = table(4, {"f": pa.array([[1, 2, 3], [1, 2, 3], [], None], pa.list_(pa.int64()))})
     other = table(4, {"f": pa.array([[1, 2, 3], [0, 1, 2], [7], None], pa.list_(pa.int64()))})

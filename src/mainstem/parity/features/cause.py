@@ -14,9 +14,9 @@ from mainstem.parity.features.compare import Comparison, Kept
 from mainstem.parity.features.evidence import CAUSE_OF, Evidence, SideMeta, Variant
 from mainstem.parity.features.meta import KEYS, STATE, FeatureMeta
 from mainstem.parity.features.result import Diagnosis
-from mainstem.parity.features.rows import NONE, paired
+from mainstem.parity.features.rows import paired
 from mainstem.parity.features.signatures import signatures
-from mainstem.parity.features.tables import Ints, ValueTable
+from mainstem.parity.features.tables import NONE, Ints, ValueTable
 
 SAMPLE: Final = 400
 """How many diverging rows of a feature, and as many agreeing ones, are computed again for each variant."""

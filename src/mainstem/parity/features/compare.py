@@ -20,8 +20,8 @@ from mainstem.parity.features.result import (
     RowCounts,
     Tally,
 )
-from mainstem.parity.features.rows import NONE, Paired, paired
-from mainstem.parity.features.tables import Ints, Source, ValueTable
+from mainstem.parity.features.rows import Paired, paired
+from mainstem.parity.features.tables import NONE, Ints, Source, ValueTable
 from mainstem.parity.features.values import Column, Lists, Mask, taken, union
 
 EXAMPLES: Final = 5

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -14,10 +13,10 @@ from numpy.typing import NDArray
 
 from mainstem.base.errors import FeatureError
 from mainstem.parity.features.meta import KEYS
-from mainstem.parity.features.tables import Ints, ValueTable
+from mainstem.parity.features.tables import NONE, Ints, ValueTable
+from mainstem.parity.features.values import Lists, codes, column_at
 
-NONE: Final = -1
-"""The place of a row that a side does not have."""
+_ONE: Final = np.uint64(1)
 _MIX: Final = np.uint64(0x9E3779B97F4A7C15)
 """The odd number nearest to 2**64 over the golden ratio: its products spread neighbouring keys over all bits."""
 
@@ -60,13 +59,12 @@ class Paired:
         """As many of these rows at most, drawn by a hash of their keys, in that order: always the first and the same ones."""
         if len(at) <= count:
             return self.order(at)
-        mixed = np.zeros(len(at), np.uint64)
+        drawn = np.zeros(len(at), np.uint64)
         for key in (self.offset, self.request, self.item_id, self.copy):
-            mixed = (mixed ^ key[at].astype(np.uint64)) * _MIX
-            mixed ^= mixed >> np.uint64(29)
+            drawn = mixed(drawn ^ key[at].astype(np.uint64))
         # Equal hashes at the border stay or go together, so that the order of rows cannot choose among them.
-        border = np.partition(mixed, count - 2)[count - 2]
-        return self.order(np.union1d(at[mixed < border], self.first(at, 1)))
+        border = np.partition(drawn, count - 2)[count - 2]
+        return self.order(np.union1d(at[drawn < border], self.first(at, 1)))
 
     def request_id(self, at: int) -> str:
         """The id of the request of a row, as text."""
@@ -211,11 +209,29 @@ def _copies(code: Ints, numbers: dict[str, Ints], sets: Ints, table: ValueTable,
     return copy
 
 
-def _digests(rows: Ints, table: ValueTable, features: Sequence[str]) -> NDArray[np.int64]:
+def _digests(rows: Ints, table: ValueTable, features: Sequence[str]) -> NDArray[np.uint64]:
     """A number from all values of a row, the same wherever the row stands."""
-    values = table.rows(rows, list(features)).to_pylist()
-    said = [hashlib.blake2b(repr(list(row.values())).encode(), digest_size=8).digest() for row in values]
-    return np.frombuffer(b"".join(said), np.int64)
+    found = np.zeros(len(rows), np.uint64)
+    for name in features:
+        column = column_at(table.column(name), rows, name)
+        whole = column.values.dtype == np.int64
+        own = (np.ascontiguousarray(column.values) if whole else codes(column.values)).view(np.uint64)
+        if isinstance(column, Lists):
+            place = np.arange(len(own)) - np.repeat(column.starts, column.lengths)
+            ends = np.concatenate(
+                [np.zeros(1, np.uint64), np.cumsum(mixed(own ^ mixed(place.astype(np.uint64) + _ONE)))]
+            )
+            own = ends[column.starts + column.lengths] - ends[column.starts] + column.lengths.astype(np.uint64)
+        if column.present is not None:
+            own = np.where(column.present, own, _MIX)
+        found = mixed(found ^ own)
+    return found
+
+
+def mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Numbers with their bits spread, so that neighbours fall far apart; wraps at 2**64 on purpose."""
+    spread = (values + _ONE) * _MIX
+    return spread ^ (spread >> np.uint64(29))
 
 
 def _join(code: list[Ints], copies: list[Ints]) -> tuple[Ints, Ints]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,8 @@ from mainstem.base.errors import FeatureError, did_you_mean
 from mainstem.parity.features.meta import KEYS, STATE, FeatureMeta
 
 Ints = NDArray[np.int64]
+NONE: Final = -1
+"""The place of a row that a side does not have."""
 Source = pa.Table | ds.Dataset | Path | str
 
 

@@ -11,8 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mainstem.base.errors import FeatureError
-from mainstem.parity.features.rows import NONE
-from mainstem.parity.features.tables import Ints
+from mainstem.parity.features.tables import NONE, Ints
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
