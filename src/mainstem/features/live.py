@@ -14,7 +14,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from mainstem.base.errors import StoreError
+from mainstem.base.errors import FeatureError, StoreError
 from mainstem.features.events import Events
 from mainstem.features.folding import FoldState, add_fold
 from mainstem.features.intake import Intake
@@ -43,6 +43,8 @@ FUTURE_MS: Final = 5 * 60_000
 FIRST_MS: Final = 631_152_000_000
 """Events before 1990 are refused where there is a clock: seconds taken for milliseconds, or no time at all."""
 FORMAT: Final = 1
+_FURTHEST_ZONE_MS: Final = 14 * 3_600_000
+_BESIDE: Final = "beside:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +92,17 @@ class LiveState:
         self.intakes = {source.name: Intake(plan, source, tables) for source in plan.sources}
         limit = limit_bytes // 8 // max(1, len(self.intakes)) or None
         self.arenas = {
-            name: Arena([g.shape for g in intake.groups], layout=intake.layout, limit_words=limit, track=track)
+            name: Arena(
+                [group.shape for group in intake.groups],
+                layout=intake.layout,
+                ttls_ms=[group.ttl_ms for group in intake.groups],
+                limit_words=limit,
+                track=track,
+            )
             for name, intake in self.intakes.items()
         }
+        self._touched: dict[str, list[NDArray[np.int64]]] | None = {} if track else None
+        self._torn = False
         self.folds = {fold.name: FoldState(fold, tables) for fold in plan.folds}
         self.watermarks = dict.fromkeys(self.intakes, -1)
         self._seen = {source.name: Seen(plan, source, tables) for source in plan.sources if source.sees}
@@ -109,8 +119,10 @@ class LiveState:
             now_ms: When given, events far ahead of it or before 1990 are refused and counted.
 
         Raises:
-            FeatureError: The memory's limit is reached (``feature-022``): the events before are in, with their offset noted.
+            FeatureError: The memory's limit is reached (``feature-022``); the batch is then in some tables and not in others, so
+                the state takes and gives nothing more until it is restored (``feature-013``).
         """
+        self._whole()
         fresh = events.offset > self.applied
         done = Applied(again=int((~fresh).sum()))
         kept = events if fresh.all() else events.take(fresh)
@@ -120,7 +132,9 @@ class LiveState:
             done += Applied(future=int(future.sum()), ancient=int(ancient.sum()))
             kept = kept.take(~(future | ancient)) if (future | ancient).any() else kept
         if len(kept):
+            self._torn = True
             done += self._take_in(stream, kept)
+            self._torn = False
         if len(events):
             self.applied = max(self.applied, int(events.offset[-1]))
         self.counted = self.counted + done
@@ -137,6 +151,7 @@ class LiveState:
         Returns:
             The published columns by name (empty values are NaN), and every name they were made of.
         """
+        self._whole()
         values = dict(given)
         run_steps(
             reading.steps, values, self.tables, lambda group, held: self.read_group(reading, group, held), rows or {}
@@ -161,6 +176,20 @@ class LiveState:
         if has_distinct(group):
             add_distinct(group, arena.read_registers(at, keys, now, group.windows), shape, values)
 
+    def read_one(self, column: str, keys: NDArray[np.int64], now_ms: int) -> NDArray[np.float64]:
+        """One number that is kept, for many keys: cheaper than a program where a source ranks a whole catalog by it.
+
+        Args:
+            column: A column of a count, a sum of whole numbers or an extreme over UTC time.
+            keys: Key words. Shapes: [n, words].
+            now_ms: When it is asked.
+        """
+        name = self.plan.meaning(column)
+        group, leaf = next((g, leaf) for g in self.plan.groups for leaf in g.leaves if leaf.name == name)
+        source, at = self._place[group.name]
+        window = (group.windows[leaf.window],)
+        return self.arenas[source].read(at, keys, now_ms, window)[:, 0, group.first_word[leaf.accumulator]]
+
     def _take_in(self, stream: str, events: Events) -> Applied:
         done = Applied(applied=len(events), not_finite=_infinite(events))
         before: dict[str, Arrays] = {}
@@ -178,6 +207,7 @@ class LiveState:
             taken, watermark = intake.take(events, seen.values(before) if seen else {}, self.watermarks[source.name])
             self._watched(source, before, taken.matrix, taken.rows, len(events))
             for fold, (keys, inputs) in zip(intake.folds, taken.folds, strict=True):
+                self._note(fold.name, keys)
                 before[fold.name] = told_columns(
                     fold, self.folds[fold.name].apply(keys, inputs), taken.rows, len(events)
                 )
@@ -192,6 +222,37 @@ class LiveState:
         held = arena.apply(matrix, before=wanted[0] if wanted else -1)
         for at in wanted:
             before[intake.groups[at].name] = ever_leaves(intake.groups[at], held, rows, n)
+
+    def touched_by(self, fold: str) -> NDArray[np.int64]:
+        """The keys a fold has moved since the last call, each once; only of a state that tracks. Shapes: [n, key words]."""
+        held = (self._touched or {}).pop(fold, [])
+        return np.unique(np.concatenate(held), axis=0) if held else np.empty((0, 1), np.int64)
+
+    def expire(self, now_ms: int) -> int:
+        """Forgets keys of which nothing can be read any more; answers how many. No value changes by it."""
+        gone = 0
+        for name, intake in self.intakes.items():
+            clocks = [now_ms - (_FURTHEST_ZONE_MS if group.zone == "local" else 0) for group in intake.groups]
+            gone += self.arenas[name].expire(clocks)
+        return gone
+
+    @property
+    def bytes_used(self) -> int:
+        """Memory of live state, folds and indexes not counted."""
+        return 8 * sum(arena.words_used for arena in self.arenas.values())
+
+    def _note(self, fold: str, keys: NDArray[np.int64]) -> None:
+        if self._touched is not None:
+            self._touched.setdefault(fold, []).append(keys[(keys >= 0).all(axis=1)])
+
+    def _whole(self) -> None:
+        if self._torn:
+            raise FeatureError(
+                "the feature state stopped in the middle of a batch and cannot be trusted",
+                code="feature-013",
+                status=503,
+                hint="restart the server: it restores the last snapshot and follows the log from there",
+            )
 
     def _is_seen(self, group: Group) -> bool:
         return any(group.name in seen.groups for seen in self._seen.values())
@@ -213,17 +274,18 @@ class LiveState:
         }
         return out | {"head": np.frombuffer(json.dumps(head).encode(), np.uint8)}
 
-    def save(self, path: Path) -> None:
-        """Writes the whole state to one file; it is complete or not there."""
+    def save(self, path: Path, beside: Mapping[str, NDArray[Any]] | None = None) -> None:
+        """Writes the whole state, and arrays of the caller's own, to one file; it is complete or not there."""
+        own = {f"{_BESIDE}{name}": array for name, array in (beside or {}).items()}
         scratch = path.with_name(f".{path.name}.{os.getpid()}")
         with scratch.open("wb") as file:
-            np.savez(file, allow_pickle=False, **self.arrays())  # type: ignore[arg-type]
+            np.savez(file, allow_pickle=False, **self.arrays(), **own)  # type: ignore[arg-type]
             file.flush()
             os.fsync(file.fileno())
         os.replace(scratch, path)
 
-    def load(self, path: Path) -> None:
-        """Takes the state that ``save`` wrote.
+    def load(self, path: Path) -> dict[str, NDArray[Any]]:
+        """Takes the state that ``save`` wrote; answers the caller's own arrays.
 
         Raises:
             StoreError: It is of other features or another format, or cannot be read (``store-040``).
@@ -237,6 +299,7 @@ class LiveState:
         if head.get("format") != FORMAT or head.get("features") != state_fingerprint(self.plan):
             raise _other_state(path, f"is of format {head.get('format')}, features {head.get('features')}")
         self.restore(arrays, head)
+        return {name.removeprefix(_BESIDE): array for name, array in arrays.items() if name.startswith(_BESIDE)}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]], head: Mapping[str, Any]) -> None:
         """Takes saved arrays."""
@@ -249,6 +312,7 @@ class LiveState:
         self.applied = int(head["applied"])
         self.watermarks = {name: int(mark) for name, mark in head["watermarks"].items()}
         self.counted = Applied(*head["counted"])
+        self._torn = False
 
 
 class Seen:

@@ -72,6 +72,13 @@ class Group:
     fields: tuple[tuple[str, str, float], ...]
     where: str
 
+    @property
+    def ttl_ms(self) -> int | None:
+        """After which silence nothing of a key can be read any more; None where something is kept for ever."""
+        if self.latest or not self.windows or any(window.level < 0 for window in self.windows):
+            return None
+        return max((window.reach + 2) * self.shape.hops_ms[window.level] for window in self.windows)
+
 
 @dataclass(frozen=True, slots=True)
 class FoldGroup:
