@@ -8,6 +8,7 @@ from made_events import EXACT, OPS, WINDOWS, Case, cases, event_rows, plain_exac
 
 from mainstem.base.errors import FeatureError
 from mainstem.features.kernel.arena import Arena, ArenaFullError
+from mainstem.features.kernel.memory import TOP
 from mainstem.features.kernel.reference import PlainEvent
 from mainstem.features.kernel.shape import (
     ADD,
@@ -179,6 +180,22 @@ def test_at_the_limit_whole_events_stay_and_the_error_names_the_fullest_group() 
     with pytest.raises(ArenaFullError):
         put_many(arena, blob)
     assert (arena.read(0, np.arange(applied)[:, None], 0, (Window(),)) == 1).all()
+
+
+@pytest.mark.parametrize("limit", range(900, 1500, 24))
+def test_runs_that_grow_near_the_limit_stay_within_it(limit: int) -> None:
+    arena = Arena((SMALL,), capacity_words=0, limit_words=limit)
+    rows = rows_of(arena, 0, [(at % 5, 7 * (at // 5) + at % 3) for at in range(60)])
+    extra = rows_of(arena, 0, [(100 + at, 90) for at in range(60)], 60)
+    with pytest.raises(ArenaFullError):
+        arena.apply(np.concatenate([rows, extra]))
+    assert int(arena.snapshot()["memory"][TOP]) <= arena.words_held == limit
+    other, keys = Arena((SMALL,)), np.arange(5)[:, None]
+    other.apply(rows)
+    if arena.read(0, keys, 0, (Window(),))[:, 0, 0].sum() == len(rows):
+        windows = (Window(), Window(0, 5), Window(0, 2))
+        assert same_bits(arena.read(0, keys, 90, windows), other.read(0, keys, 90, windows))
+        assert same_bits(arena.read_list(0, keys)[2], other.read_list(0, keys)[2])
 
 
 def put_many(arena: Arena, blob: bytes) -> None:
