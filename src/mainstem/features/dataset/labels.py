@@ -153,7 +153,7 @@ def join_labels(
     delay, fates = _credit(impressions, counts, touches, rule)
     fate[touches.row] = fates
     touched = delay >= 0
-    in_doubt = _credit(impressions, counts, doubts, rule)[0] >= 0
+    in_doubt = _credit(impressions, counts, doubts, rule)[0] >= 0 if len(doubts.row) else np.zeros_like(touched)
     over = counts & (impressions.time_ms + rule.reach_ms < seen)
     reason = np.select(
         [impressions.time_ms < 0, _keyless(impressions, rule), ~counts, touched, ~over, in_doubt],
