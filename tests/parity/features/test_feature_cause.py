@@ -12,6 +12,7 @@ from value_tables import table, with_column
 
 from mainstem.base.errors import FeatureError
 from mainstem.parity.features.cause import name_cause, name_causes
+from mainstem.parity.features.claims import Claim, ranked
 from mainstem.parity.features.compare import compare
 from mainstem.parity.features.evidence import Evidence, LogFacts, SideMeta, Variant
 from mainstem.parity.features.meta import FeatureMeta
@@ -170,3 +171,21 @@ def test_an_unknown_variant_is_refused() -> None:
         name_causes(found, Evidence(variants=(Variant("timezon"),)))
     assert refused.value.code == "parity-048"
     assert "timezone" in refused.value.hint
+
+
+def test_a_cause_that_would_change_agreeing_rows_loses() -> None:
+    narrow = Claim("replica_lag", "recomputed", 0.95, kept=1.0)
+    wide = Claim("stale_state", "recomputed", 0.97, kept=0.1)
+    assert ranked([wide, narrow]).best == narrow
+    assert ranked([wide]).best == wide
+    assert ranked([Claim("late", "recomputed", 0.4)]).best.cause == "unknown"
+
+
+def test_a_count_that_is_one_behind_is_no_default() -> None:
+    recomputed = np.tile([0, 1], 20)
+    served = np.where(np.arange(40) % 4 == 1, 0, recomputed)
+    (one,) = name_causes(
+        compare(table(40, {"f": served}), table(40, {"f": recomputed}), [FeatureMeta("f")]), Evidence()
+    )
+    # Half of the rows with one event agree: what differs is not how "nothing" is written.
+    assert one.cause == "unknown"

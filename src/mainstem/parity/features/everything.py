@@ -1,0 +1,60 @@
+"""Every declared value of a request at once: what the ranker reads, and every inner number, list and vector behind it."""
+
+from __future__ import annotations
+
+from mainstem.features.language.expression import Kind, Shape
+from mainstem.features.language.feature import Attribute, Context, Feature, Listed, PythonFunction
+from mainstem.features.language.fold import Fold
+from mainstem.features.language.plan import Plan
+from mainstem.features.language.resolve import Resolver, Step
+from mainstem.features.reading import Column, Reading
+from mainstem.features.steps import Tables, is_vector
+
+LOGGED_ONLY = (Context, Listed, PythonFunction)
+"""What is not recomputed: the request's own numbers, what is cut from a list that is compared itself, functions of our own."""
+
+
+class Everything(Reading):
+    """A reading of all declared features of a plan; vectors and lists are columns of their own.
+
+    Args:
+        plan: What is compiled.
+        tables: Where attributes come from.
+    """
+
+    def __init__(self, plan: Plan, tables: Tables) -> None:
+        self.plan, self.tables = plan, tables
+        given = {
+            feature.name: Kind(Shape.C if feature.of.per == "candidate" else Shape.R)
+            for feature in plan.features
+            if isinstance(feature.of, Context)
+        }
+        self.context = tuple(given)
+        declared = [feature for feature in plan.features if not isinstance(feature.of, LOGGED_ONLY)]
+        vectors = {name for feature in declared for name in _vectors(feature, tables)}
+        names = [(name, feature) for feature in declared for name in _names(feature)]
+        self.columns = tuple(Column(name, feature, name if name in vectors else "") for name, feature in names)
+        resolver = Resolver(plan, given, {}, is_vector(tables))
+        for name in vectors:
+            resolver.need(name, f"feature {name!r}")
+        self.program = resolver.program({name: name for name, _ in names if name not in vectors}, "feature")
+        self.kinds = resolver.kinds
+        self.steps: tuple[Step, ...] = tuple(resolver.steps)
+        self.group_shapes = {group.name: resolver.shape_of(group.key) for group in self.groups}
+
+    def kind_of(self, name: str) -> Kind:
+        """The shape of a column, and whether it is a vector."""
+        return self.kinds[name] if name in self.kinds else self.program.kind_of(name)
+
+
+def _names(feature: Feature) -> tuple[str, ...]:
+    """A vector of several published columns is one column here."""
+    return (feature.name,) if feature.width > 1 else feature.columns
+
+
+def _vectors(feature: Feature, tables: Tables) -> list[str]:
+    if isinstance(feature.of, Attribute) and is_vector(tables)(feature.of.table, feature.of.column):
+        return [feature.name]
+    if isinstance(feature.of, Fold):
+        return [f"{feature.name}.{name}" for name, part in feature.of.state.items() if part.kind == "vector"]
+    return []
