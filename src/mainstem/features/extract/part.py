@@ -130,7 +130,8 @@ def read_part(path: Path, dim: int, fingerprint: str) -> Part:
     values = np.zeros((len(table), dim), np.int32)
     state = table["state"].to_numpy().astype(np.int8)
     values[state == State.KNOWN] = flat.flatten().to_numpy().reshape(-1, dim)
-    hashes = np.frombuffer(b"".join(table["content"].to_pylist()), np.dtype("V16"))
+    content: Any = table["content"].combine_chunks()
+    hashes = np.frombuffer(content.buffers()[1], np.dtype("V16"), count=len(content), offset=16 * content.offset)
     failed = np.flatnonzero(state == State.FAILED).tolist()
     reasons = {place: table["reason"][place].as_py() for place in failed}
     return Part(table["key"].to_numpy(), hashes, state, values, reasons)
