@@ -267,7 +267,7 @@ def test_a_batch_is_taken_in_as_its_records_would_be_one_by_one(made: Sides) -> 
         apart.apply(batch.take(slice(at, at + 1)))
     request = Request(1, NOBODY, "feed", records[-1]["time_ms"] + 1, 10)
     kept = [engine.features.user(request).past for engine in (together, apart)]
-    assert len(kept[0].keys) == len(kept[1].keys) == 257 + (750 - 513) % 256  # the older half of 512 goes at once
+    assert len(kept[0].time_ms) == len(kept[1].time_ms) == 257 + (750 - 513) % 256  # the older half of 512 goes at once
     assert kept[0].time_ms.tolist() == kept[1].time_ms.tolist()
     rows = np.arange(200)
     seen = [engine.features.items(request, engine.features.user(request), rows) for engine in (together, apart)]

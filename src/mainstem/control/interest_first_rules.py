@@ -96,7 +96,7 @@ class InterestFirstControl:
         explored = pool.source_mask[alive] & np.uint32(1 << self._explore_bit)
         strange = explored > 0
         if request.item_ids is not None:  # no source brought anything: what the viewer was never shown may be explored
-            shown = user.past.slots(self._posts, INTEREST) if user.past is not None else interest
+            shown = user.past.slots(INTEREST) if user.past is not None else interest
             strange = ~np.isin(interest, shown)
         return Contest(
             interest=interest,

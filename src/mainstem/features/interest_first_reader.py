@@ -2,32 +2,62 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mainstem.base.errors import FeatureError
 from mainstem.base.heads import SURFACES
-from mainstem.base.request import Floats, Request, Rows
+from mainstem.base.request import Floats, Ids, Request, Rows
+from mainstem.features.events import Events
 from mainstem.features.feedback import FeedbackBatch
+from mainstem.features.held import HeldReading
+from mainstem.features.interest_first import HALF_LIFE_MS, INTEREST_FIRST, PROGRAM, RUNS, SIGNALS, WINDOWS_DAYS
 from mainstem.features.interest_first_artefacts import Artefacts
-from mainstem.features.interest_first_crowd import Crowd
 from mainstem.features.interest_first_ledger import Account, Ledger
-from mainstem.features.interest_first_own import RUNS, WINDOWS_DAYS, OwnCounts, recent_depth
-from mainstem.features.interest_first_past import DAY_MS, Past, Pasts
 from mainstem.features.interest_first_plan import Plan
 from mainstem.features.interest_first_posts import INTEREST, KINDS, Keys, Posts
 from mainstem.features.interest_first_snapshot import packed, read_snapshot, unpacked, write_snapshot
-from mainstem.features.interest_first_touch import touches_of
+from mainstem.features.interest_first_tables import interest_first_tables, landmark_ms
+from mainstem.features.language.plan import Plan as FeaturePlan
+from mainstem.features.live import LiveState
+from mainstem.features.steps import Arrays
 
-_POST: Final = ("age", "length", "is_ad", "interest_share")
-_CROWD: Final = tuple(f"crowd_{what}_{kind}" for what in ("touch", "long_view", "served") for kind in KINDS[1:])
-_LIFTS: Final = tuple(f"lift_{days}d" for days in WINDOWS_DAYS)
-_OWN: Final = tuple(
-    f"own_{what}_{kind}" for kind in KINDS for what in (*_LIFTS, "served", "since_shown", "since_touched")
+STREAM: Final = "feedback"
+NOBODY: Final = -1
+"""Whose history is read when a lookup failed: there is none."""
+LONGEST_HALF_LIVES: Final = 8
+"""So many half lives after the landmark events are taken in; until then sums have room for 1.7 million showings a day."""
+
+_CHUNK: Final = 65_536
+_WINDOWED: Final = tuple(f"{days}d" for days in WINDOWS_DAYS)
+_VIEWER: Final = (
+    *(f"kept_{kind}" for kind in KINDS),
+    *(f"kept_{what}_{window}" for what in ("in", "tenths") for window in _WINDOWED),
+    *("kept_depth", "kept_joined", "kept_shown_ms", "kept_touched_ms", "past_places", "place"),
 )
+_SHARES: Final = "topic_share"
+_DEPTHS: Final = tuple(f"depth_last_{run}" for run in RUNS)
+_SIGNALS: Final = tuple(name for name in SIGNALS if name not in _DEPTHS)
+"""What is computed for candidates; the depths stand beside it, as the viewer's side read them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What one user was served lately, oldest first. Shapes: [k]; ``kept[kinds, k]`` are slots."""
+
+    kept: Keys
+    time_ms: Ids
+    depth: Floats
+    joined: NDArray[np.bool_]
+
+    def slots(self, kind: int, rows: NDArray[np.bool_] | slice = slice(None)) -> Keys:
+        """Slots of one kind of some of the posts, oldest first."""
+        return self.kept[kind][rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +69,7 @@ class Viewer:
         shares: P(interest | viewer); the last is the interest of unlisted posts. Shapes: [interests + 1].
         account: What control remembers; it has no lookup that could fail.
         cohort: The row of the means that stand in for what is missing.
-        place: The key of (surface, scenario).
+        held: What the candidates' features need not read again.
     """
 
     past: Past | None
@@ -47,21 +77,22 @@ class Viewer:
     account: Account
     plan: Plan
     cohort: int
-    place: int
+    held: Arrays = field(default_factory=dict)
 
 
 class InterestFirstReader:
-    """Feature values; NaN where a thing is not known, which the ranker fills with the cohort's mean.
+    """Feature values as declared; NaN where a thing is not known, which the ranker fills with the cohort's mean.
 
     Args:
-        posts: Slots and keys of posts.
+        posts: Slots of posts.
         artefacts: Priors, cohorts and plans.
         cohort_of: Cohort row of each user row, with 0 in a last row for users the catalog does not hold.
         log: What happened before serving begins, each user's oldest first.
+        until: The first day (yyyymmdd) the log does not hold.
         surfaces: The names whose position is a surface's code in feedback.
     """
 
-    names: tuple[str, ...] = (*_POST, *_CROWD, *_OWN, *(f"depth_last_{run}" for run in RUNS))
+    names: tuple[str, ...] = SIGNALS
 
     def __init__(
         self,
@@ -69,63 +100,77 @@ class InterestFirstReader:
         artefacts: Artefacts,
         cohort_of: NDArray[np.int64],
         log: FeedbackBatch,
+        until: int,
         surfaces: tuple[str, ...] = SURFACES,
     ) -> None:
         self._posts, self._artefacts, self._cohort_of = posts, artefacts, cohort_of
-        known = {name: code for code, name in enumerate(artefacts.surfaces)}
-        self._prior_row = known
-        self._surface_code = np.array([*(known.get(name, -1) for name in surfaces), -1])
-        self._crowd, self._own = Crowd(int(posts.sizes.sum())), OwnCounts(int(posts.sizes.sum()))
-        touches, (keys, _) = touches_of(log), self._keys(log)
-        self._crowd.start(touches, keys)
-        self._pasts = Pasts(posts, touches, keys)
+        self._codes = {name: code for code, name in enumerate(dict.fromkeys((*surfaces, *artefacts.plans)))}
+        self._landmark_ms = landmark_ms(until)
+        tables = interest_first_tables(posts, artefacts, cohort_of, self._codes, until)
+        self.state = LiveState(FeaturePlan(INTEREST_FIRST), tables)
+        self._viewer, self._shares = (
+            HeldReading(self.state, (*_VIEWER, *_DEPTHS, _SHARES)),
+            HeldReading(self.state, (_SHARES,)),
+        )
+        self._signals = HeldReading(self.state, _SIGNALS)
+        self._item_ids = np.append(posts.catalog.items.ids, np.int64(-1))
+        self._topics = np.arange(artefacts.interests + 1)[None, :]
         self._ledger = Ledger(posts)
+        for start in range(0, len(log), _CHUNK):
+            self._take_in(log.take(slice(start, start + _CHUNK)), logged=True)
 
     def user(self, request: Request) -> Viewer:
         """The viewer's side. A failed lookup (``features``) leaves the cohort, which is static, and the account."""
-        plan = self._artefacts.plans[request.surface]
-        past = None if "features" in request.failures else self._pasts.of(request.user_id)
-        cohort = self._cohort(request.user_id)
+        held = self._viewer.values(self._given(request), {}, self._topics.shape[1])
+        places = int(held["past_places"][0])
         return Viewer(
-            past=past,
-            shares=self._shares(past, cohort, request, plan),
+            past=_past(held, places) if places else None,
+            shares=held.pop(_SHARES)[0],
             account=self._ledger.of(request.user_id),
-            plan=plan,
-            cohort=cohort,
-            place=self._posts.place(request.surface, request.scenario),
+            plan=self._artefacts.plans[request.surface],
+            cohort=self._cohort(request.user_id),
+            held=held,
         )
 
     def items(self, request: Request, user: Viewer, rows: Rows) -> Floats:
         """Features of each candidate. Shapes: [n, f]."""
-        keys = self._posts.keys(rows, user.place)
-        crowd = self._crowd.read(keys, request.now_ms)
-        own = np.full((len(rows), len(_OWN) + len(RUNS)), np.nan)
-        share = np.log(user.shares[self._posts.slots[rows, INTEREST]])
-        if user.past is not None:
-            mine = self._own.of(user.past, keys, request.now_ms, crowd[..., 0])
-            own[:, : len(_OWN)] = mine.reshape(len(rows), len(_OWN))
-            own[:, len(_OWN) :] = recent_depth(user.past)
-        everybody = crowd[:, 1:].transpose(0, 2, 1).reshape(len(rows), len(_CROWD))
-        return np.concatenate([self._post(rows, request.now_ms), share[:, None], everybody, own], axis=1)
+        if not len(rows):
+            return np.empty((0, len(SIGNALS)))
+        at = np.asarray(rows, np.int64)[None, :]
+        given = {**user.held, "item_id": self._item_ids[at], "topic": self._posts.slots[at, INTEREST]}
+        signals = self._signals.matrix(given, {"posts/item_id": at}, len(rows))
+        depths = np.broadcast_to([user.held[name][0] for name in _DEPTHS], (len(rows), len(_DEPTHS)))
+        return np.concatenate([signals, depths], axis=1)
 
     def apply(self, feedback: FeedbackBatch) -> None:
-        """Takes in outcomes, each user's oldest first. That a record comes once is seen to before it comes here."""
+        """Takes in outcomes, each user's oldest first. That a record comes once is seen to before it comes here.
+
+        Raises:
+            FeatureError: Training is too long ago for its landmark (``feature-093``); nothing was taken in.
+        """
         if not len(feedback):
             return
-        touches, (keys, listed) = touches_of(feedback), self._keys(feedback)
-        self._pasts.add(touches, keys)
-        self._crowd.add(touches, keys, listed)
+        newest = int(feedback.time_ms.max())
+        if newest > self._landmark_ms + LONGEST_HALF_LIVES * HALF_LIFE_MS:
+            days = (newest - self._landmark_ms) // 86_400_000
+            raise FeatureError(
+                f"an event is {days} days after training's last day, expected at most "
+                f"{LONGEST_HALF_LIVES * HALF_LIFE_MS // 86_400_000}: fading sums are kept in steps of that day",
+                code="feature-093",
+                hint="`mainstem train` again; the next start then replays the log under the new day",
+            )
+        self._take_in(feedback, logged=False)
 
     def served(self, request: Request, rows: Rows) -> None:
         """Books what was shown, and what the viewer's first interests are owed now."""
-        viewer = self.user(request)
-        floors = viewer.plan.slate.floors(viewer.shares, request.count)
-        self._ledger.book(request.user_id, rows, floors, request.now_ms, viewer.plan)
+        plan = self._artefacts.plans[request.surface]
+        shares = self._shares.values(self._given(request), {}, self._topics.shape[1])[_SHARES][0]
+        floors = plan.slate.floors(shares, request.count)
+        self._ledger.book(request.user_id, rows, floors, request.now_ms, plan)
 
     def save(self, path: Path) -> None:
         """Writes the memory for a restart."""
-        arrays = {"crowd/sums": self._crowd.sums, "crowd/as_of_ms": self._crowd.as_of_ms}
-        arrays |= packed("pasts", self._pasts.held) | packed("accounts", self._ledger.accounts)
+        arrays = self.state.arrays() | packed("accounts", self._ledger.accounts)
         write_snapshot(path, self._posts.catalog.items.ids, arrays)
 
     def load(self, path: Path) -> None:
@@ -135,29 +180,38 @@ class InterestFirstReader:
             StoreError: It belongs to another catalog (``store-040``).
         """
         arrays = read_snapshot(path, self._posts.catalog.items.ids)
-        self._crowd.sums, self._crowd.as_of_ms = arrays["crowd/sums"], arrays["crowd/as_of_ms"]
-        self._pasts.held = unpacked("pasts", Past, arrays)
+        self.state.restore(arrays, json.loads(arrays["head"].tobytes()))
         self._ledger.accounts = unpacked("accounts", Account, arrays)
 
-    def _shares(self, past: Past | None, cohort: int, request: Request, plan: Plan) -> Floats:
-        """The viewer's own histogram, or the cohort's mean one, smoothed by what the surface's users like."""
-        arrays = self._artefacts.arrays
-        touched = past is not None and past.histogram.any()
-        own = past.strength(request.now_ms) if past is not None and touched else arrays["cohort_interest"][cohort]
-        prior = arrays["prior"][self._prior_row.get(request.surface, -1)]
-        return (own + plan.prior_strength * prior) / (own.sum() + plan.prior_strength)
+    def _given(self, request: Request) -> Arrays:
+        """The request's context, and every interest in turn."""
+        history = NOBODY if "features" in request.failures else request.user_id
+        numbers = {
+            "user_id": request.user_id,
+            "history_id": history,
+            "now_ms": request.now_ms,
+            "surface": self._codes.get(request.surface, -1),
+            "scenario": request.scenario,
+            "everyone": PROGRAM,
+        }
+        given: Arrays = {name: np.array([number], np.int64) for name, number in numbers.items()}
+        return given | {"topic": self._topics}
+
+    def _take_in(self, feedback: FeedbackBatch, logged: bool) -> None:
+        events = Events.from_feedback(feedback, self.state.applied + 1)
+        flags = np.full(len(feedback), int(logged), np.int64)
+        self.state.apply(STREAM, Events(events.offset, {**events.columns, "logged": flags}))
 
     def _cohort(self, user_id: int) -> int:
         return int(self._cohort_of[self._posts.catalog.user_rows(np.array([user_id], np.int64))[0]])
 
-    def _post(self, rows: Rows, now_ms: int) -> Floats:
-        """What is known of the post alone. Shapes: [n, 3]."""
-        created_ms, length_s = self._posts.catalog.items.created_ms[rows], self._posts.length_s[rows]
-        age = np.where(created_ms > 0, np.log1p(np.maximum(now_ms - created_ms, 0) / DAY_MS), np.nan)
-        length = np.where(length_s > 0, np.log1p(length_s), np.nan)
-        return np.stack([age, length, self._posts.is_ad[rows]], axis=1)
 
-    def _keys(self, feedback: FeedbackBatch) -> tuple[Keys, NDArray[np.bool_]]:
-        rows = self._posts.catalog.item_rows(feedback.item_id)
-        places = self._posts.places(self._surface_code[feedback.surface], feedback.scenario)
-        return self._posts.keys(rows, places), rows >= 0
+def _past(held: Arrays, places: int) -> Past:
+    """The kept posts, oldest first."""
+    kept = {name: held[f"kept_{name}"][0, :places][::-1] for name in (*KINDS, "depth", "joined", "shown_ms")}
+    return Past(
+        kept=np.stack([kept[kind] for kind in KINDS]).astype(np.int64),
+        time_ms=kept["shown_ms"].astype(np.int64),
+        depth=kept["depth"],
+        joined=kept["joined"] > 0,
+    )

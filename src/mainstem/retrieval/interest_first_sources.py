@@ -72,7 +72,7 @@ class TopInterests:
         """The fine code touched most of each interest that was touched at all; the lower code of equals."""
         if user.past is None:
             return {}
-        touched = user.past.slots(self._posts, FINE, user.past.depth > 0)
+        touched = user.past.slots(FINE, user.past.depth > 0)
         codes, times = np.unique(touched[touched < self._posts.sizes[FINE] - 1], return_counts=True)
         best_last = np.lexsort((-codes, times))
         return {code // self._fines: code for code in codes[best_last].tolist()}
@@ -94,7 +94,7 @@ class ExplicitTopics:
         topics = [
             (lists, slot)
             for kind, lists in self._lists.items()
-            for slot in _latest(self._posts, kind, user.past.slots(self._posts, kind, joined)).tolist()
+            for slot in _latest(self._posts, kind, user.past.slots(kind, joined)).tolist()
         ]
         return _shared_out(topics, limit)
 
@@ -115,7 +115,7 @@ class EntityToEntity:
         """The nearest of every touched entity first, then the second nearest of each, and so on."""
         if user.past is None:
             return NOTHING
-        touched = user.past.slots(self._posts, ENTITY, user.past.depth > 0)
+        touched = user.past.slots(ENTITY, user.past.depth > 0)
         near = self._near[_latest(self._posts, ENTITY, touched)].ravel(order="F")
         near = near[near >= 0]
         return _shared_out([(self._lists, slot) for slot in _distinct(near, len(near)).tolist()], limit)
@@ -134,7 +134,7 @@ class Unfamiliar:
         """The head of that interest's list; the same for the same request."""
         strange = self._filled
         if user.past is not None:
-            strange = strange[~np.isin(strange, user.past.slots(self._posts, INTEREST))]
+            strange = strange[~np.isin(strange, user.past.slots(INTEREST))]
         if not len(strange):
             unlikely = self._filled[np.argsort(np.round(user.shares[self._filled], 9), kind="stable")]
             strange = np.sort(unlikely[: max(1, len(unlikely) // 4)])

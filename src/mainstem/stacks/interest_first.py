@@ -40,8 +40,9 @@ def interest_first(artefacts: Path, log: Log, until: int | None = None, surfaces
     items = log.items.sort("item_id")  # rows in the order of ids, so that ties of rows are ties of ids
     catalog = Catalog.from_tables(items, log.users)
     posts = posts_of(catalog, items, trained)
-    past = _past(log, until or trained.until, surfaces)
-    reader = InterestFirstReader(posts, trained, _cohorts(log.users, trained), past, surfaces)
+    first = until or trained.until
+    past = _past(log, first, surfaces)
+    reader = InterestFirstReader(posts, trained, _cohorts(log.users, trained), past, first, surfaces)
     return Stack(
         name="interest-first",
         catalog=catalog,
