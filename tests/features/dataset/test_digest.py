@@ -56,3 +56,17 @@ def test_a_type_without_plain_values_is_refused():
     with pytest.raises(FeatureError) as refusal:
         plain_table(pa.table({"x": pa.array([None], pa.decimal128(5, 2))}))
     assert refusal.value.code == "feature-090"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (["a", "b"], ["ab", ""]),
+        ([["a"], ["b"]], [["a", "b"], []]),
+        ([[1], [2, 3]], [[1, 2], [3]]),
+        ([None, ""], ["", None]),
+    ],
+)
+def test_where_a_value_ends_counts(one, other):
+    kind = pa.infer_type([value for value in [*one, *other] if value is not None])
+    assert sha([pa.table({"x": pa.array(one, kind)})]) != sha([pa.table({"x": pa.array(other, kind)})])
