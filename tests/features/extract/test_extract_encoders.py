@@ -89,3 +89,21 @@ def test_a_real_onnx_model_gives_the_mean_of_its_tokens_whatever_stands_beside_i
     with pytest.raises(ExtractionError) as error:
         onnx(tmp_path, dim=5).extract(rows)
     assert error.value.code == "feature-075"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_real_sentence_model_from_a_local_folder(tmp_path: Path) -> None:
+    library = pytest.importorskip("sentence_transformers", reason="pip install sentence-transformers")
+    modules = pytest.importorskip("sentence_transformers.models")
+    tokenizers = pytest.importorskip("tokenizers")
+    table = write_tiny_encoder(tmp_path, ["[UNK]", "fox", "river", "stone"], dim=4)
+    tokenizer = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    static = modules.StaticEmbedding(tokenizer, embedding_weights=table)
+    library.SentenceTransformer(modules=[static], device="cpu").save(str(tmp_path / "model"))
+    rows = pl.DataFrame({"title": ["fox river", None, "stone"]})
+    encoder = sentence(tmp_path / "model")
+    found = encoder.extract(rows)
+    assert found.state.tolist() == [State.KNOWN, State.EMPTY, State.KNOWN]
+    mean = (table[1] + table[2]) / 2.0
+    assert np.allclose(found.vectors[0] * 2.0**-20, mean / np.linalg.norm(mean), atol=1e-5)
+    assert np.array_equal(encoder.extract(rows[2:]).vectors[0], found.vectors[2])
