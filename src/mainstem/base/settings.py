@@ -56,6 +56,15 @@ class Training(Record, frozen=True, kw_only=True):
     """How long after an impression its outcome is known to later requests."""
 
 
+class Features(Record, frozen=True, kw_only=True):
+    """What is known of users and items when a request comes (docs/guides/add-a-feature.md)."""
+
+    definitions: str = ""
+    """A Python file of the workspace that declares further features."""
+    limit_mb: int = 0
+    """Memory the feature state never grows beyond; 0 sets no limit."""
+
+
 class Serve(Record, frozen=True, kw_only=True):
     """The HTTP server."""
 
@@ -139,6 +148,7 @@ class Settings(Record, frozen=True, kw_only=True):
     """Same seed, same figures."""
     data: Data = Data()
     training: Training = Training()
+    features: Features = Features()
     serve: Serve = Serve()
     surfaces: dict[str, Surface] = {}
     """By name. ``base`` is not served; others may extend it."""

@@ -28,6 +28,7 @@ from mainstem.features.reading import (
     Reading,
     add_distinct,
     add_list,
+    add_listed,
     add_numbers,
     has_distinct,
     has_numbers,
@@ -124,15 +125,18 @@ class Backfill:
         early, late = reading.early_and_late()
         values: Arrays = dict(requests.given)
         rows: Arrays = {}
-        run_steps(early, values, self.tables, partial(self._read, reading, requests.as_of), rows)
+        run_steps(early, values, self.tables, partial(self._read, reading, requests.as_of), rows, past=True)
         out: Arrays = {}
         order = self._in_key_order(late, values, n)
         for start in range(0, n, _CHUNK):
             at = order[start : start + _CHUNK]
             part = {name: array[at] for name, array in values.items()}
             some_rows = {place: found[at] for place, found in rows.items()}
-            run_steps(late, part, self.tables, partial(self._read, reading, requests.as_of[at]), some_rows)
+            run_steps(late, part, self.tables, partial(self._read, reading, requests.as_of[at]), some_rows, past=True)
             done = reading.program.run(part)
+            add_listed(reading, part)
+            for feature in reading.lists:
+                out.setdefault(feature.name, np.empty(n, object))[at] = part[feature.name]
             for column in reading.columns:
                 name = column.vector or column.name
                 found = part[name] if column.vector else done[name]
@@ -140,7 +144,8 @@ class Backfill:
                 held[at] = _flat(found)
             if progress is not None:
                 progress(min(1.0, (start + _CHUNK) / n))
-        return {c.name: out[c.vector][:, c.place] if c.vector else out[c.name] for c in reading.columns}
+        numbers = {c.name: out[c.vector][:, c.place] if c.vector else out[c.name] for c in reading.columns}
+        return numbers | {feature.name: out[feature.name] for feature in reading.lists}
 
     def _read(self, reading: Reading, seen: Ints, group: Group | FoldGroup, values: Arrays) -> None:
         if isinstance(group, FoldGroup):

@@ -30,6 +30,7 @@ from mainstem.features.reading import (
     Reading,
     add_distinct,
     add_list,
+    add_listed,
     add_numbers,
     has_distinct,
     has_numbers,
@@ -156,6 +157,7 @@ class LiveState:
         run_steps(
             reading.steps, values, self.tables, lambda group, held: self.read_group(reading, group, held), rows or {}
         )
+        add_listed(reading, values)
         return values | reading.program.run(values)
 
     def read_group(self, reading: Reading, group: Group | FoldGroup, values: Arrays) -> None:
@@ -329,6 +331,13 @@ class Seen:
         self._program: Program = resolver.program(texts, f"what source {source.name!r} sees")
         self.groups = {leaves[name].name for name in self._program.names if name in leaves}
         self.folds = set(self._told.values())
+        homes = [group.source.name for group in plan.groups if group.name in self.groups]
+        if len(homes) != len(set(homes)):
+            raise FeatureError(
+                f"source {source.name!r} sees features of several keys of one source",
+                code="feature-006",
+                hint="let it see features over one key, or derive a source for each",
+            )
 
     def values(self, before: Mapping[str, Arrays]) -> Arrays:
         """The seen features, from what was kept before each event."""

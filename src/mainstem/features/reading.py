@@ -15,7 +15,7 @@ from mainstem.features.kernel.shape import UNTIMED
 from mainstem.features.language.expression import Kind, Shape
 from mainstem.features.language.feature import Context, Feature, Listed
 from mainstem.features.language.plan import LIST_TIME, FoldGroup, Group, Plan
-from mainstem.features.language.resolve import Compute, LookUp, Match, ReadGroup, Resolver, Step, list_columns
+from mainstem.features.language.resolve import Call, Compute, LookUp, Match, ReadGroup, Resolver, Step, list_columns
 from mainstem.features.steps import Arrays, Tables, as_key, is_vector
 
 Ints = NDArray[np.int64]
@@ -42,12 +42,14 @@ class Reading:
     Args:
         plan: What is compiled.
         tables: Where attributes come from.
-        columns: The published columns, in order. Lists (``last``, ``Listed``) are read by ``lists``.
+        columns: The published columns, in order; list features (``Listed``) among them are answered as lists.
     """
 
     def __init__(self, plan: Plan, tables: Tables, columns: Sequence[str]) -> None:
         self.plan, self.tables = plan, tables
-        self.columns = tuple(_column(plan, name) for name in columns)
+        chosen = [_column(plan, name) for name in columns]
+        self.columns = tuple(column for column in chosen if not isinstance(column.feature.of, Listed))
+        self.lists = tuple(column.feature for column in chosen if isinstance(column.feature.of, Listed))
         given = {
             feature.name: Kind(Shape.C if feature.of.per == "candidate" else Shape.R)
             for feature in plan.features
@@ -57,6 +59,9 @@ class Reading:
         resolver = Resolver(plan, given, {}, is_vector(tables))
         for vector in {column.vector: None for column in self.columns if column.vector}:
             resolver.need(vector, f"feature {vector!r}")
+        for feature in self.lists:
+            assert isinstance(feature.of, Listed)
+            resolver.need(feature.of.column, f"feature {feature.name!r}")
         outputs = {column.name: column.name for column in self.columns if not column.vector}
         self.program = resolver.program(outputs, "feature")
         self.kinds = resolver.kinds
@@ -116,6 +121,8 @@ def _reads_and_fills(step: Step) -> tuple[tuple[str, ...], tuple[str, ...]]:
         return step.program.names, tuple(output.name for output in step.program.outputs)
     if isinstance(step, Match):
         return (step.of.key, step.of.to, *step.of.values), step.columns
+    if isinstance(step, Call):
+        return step.of.reads, (step.name,)
     group = step.group
     if isinstance(group, FoldGroup):
         return group.key, group.columns
@@ -182,6 +189,15 @@ def add_list(group: Group, when: Ints, fields: Ints, count: Ints, values: Arrays
         numbers = unfixed(fields[:, :, at], scale)
         values[f"{group.latest}.{name}"] = np.where(filled, numbers, np.nan)
     values[f"{group.latest}.{LIST_TIME}"] = np.where(filled & (when != UNTIMED), when, np.nan)
+
+
+def add_listed(reading: Reading, values: Arrays) -> None:
+    """Names the list features: one list a request. Shapes: [B] of lists."""
+    for feature in reading.lists:
+        assert isinstance(feature.of, Listed)
+        rows = np.empty(len(values[feature.of.column]), object)
+        rows[:] = listed(feature.of, values[feature.of.column])
+        values[feature.name] = rows
 
 
 def listed(of: Listed, values: NDArray[np.float64]) -> list[list[float]]:

@@ -12,7 +12,7 @@ from mainstem.base.errors import FeatureError, did_you_mean
 from mainstem.features.attributes import AttributeTable
 from mainstem.features.kernel.match import matched
 from mainstem.features.language.plan import FoldGroup, Group
-from mainstem.features.language.resolve import Compute, LookUp, Match, ReadGroup, Step
+from mainstem.features.language.resolve import Call, Compute, LookUp, Match, ReadGroup, Step
 
 Arrays = dict[str, NDArray[Any]]
 Tables = Mapping[str, AttributeTable]
@@ -21,7 +21,9 @@ NO_KEY = -1
 """What stands for a key that is not there: nothing is kept for it, nothing is read."""
 
 
-def run_steps(steps: Sequence[Step], values: Arrays, tables: Tables, read: Read, rows: Arrays) -> None:
+def run_steps(
+    steps: Sequence[Step], values: Arrays, tables: Tables, read: Read, rows: Arrays, past: bool = False
+) -> None:
     """Fills in names, step by step.
 
     Args:
@@ -30,6 +32,7 @@ def run_steps(steps: Sequence[Step], values: Arrays, tables: Tables, read: Read,
         tables: Where attributes come from.
         read: Reads a state table for the keys in ``values`` and adds its numbers.
         rows: Rows of tables already found, as ``table/key``; the others are added.
+        past: Functions of our own are left empty: their past values are those that were logged.
     """
     for step in steps:
         if step.name in values:
@@ -40,9 +43,39 @@ def run_steps(steps: Sequence[Step], values: Arrays, tables: Tables, read: Read,
             read(step.group, values)
         elif isinstance(step, Match):
             _match(step, values)
+        elif isinstance(step, Call):
+            values[step.name] = _called(step, values, past)
         else:
             assert isinstance(step, Compute)
             values.update(step.program.run(values))
+
+
+def _called(step: Call, values: Arrays, past: bool) -> NDArray[np.float64]:
+    """What the function says, one number for each of what it reads.
+
+    Raises:
+        FeatureError: It raised, or answered with another shape (``feature-016``).
+    """
+    reads = [values[name] for name in step.of.reads]
+    shape = np.broadcast_shapes(*(array.shape for array in reads))
+    if past:
+        return np.full(shape, np.nan)
+    try:
+        found = np.asarray(step.of.function(*reads), np.float64)
+    except Exception as error:
+        raise _bad_function(step, f"raised {type(error).__name__}: {error}") from error
+    if found.shape != shape:
+        raise _bad_function(step, f"answered shape {list(found.shape)}, expected {list(shape)}")
+    return np.where(np.isfinite(found), found, np.nan)
+
+
+def _bad_function(step: Call, what: str) -> FeatureError:
+    return FeatureError(
+        f"the function of feature {step.name!r} {what}",
+        code="feature-016",
+        status=503,
+        hint="a function gets one array for each name in `reads` and answers one number for each of their places",
+    )
 
 
 def as_key(values: NDArray[Any]) -> NDArray[np.int64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -44,6 +44,21 @@ class Values:
     item_row: NDArray[np.int32]
 
 
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Some columns of n impressions.
+
+    Attributes:
+        found: By name, ``[n]``; NaN is empty.
+        as_of: The log offset before which each saw events.
+        empties: What is read instead of an empty value.
+    """
+
+    found: dict[str, NDArray]
+    as_of: Ints
+    empties: dict[str, float]
+
+
 class Timeline:
     """All events of a log in order. Made once, asked for any of its rows.
 
@@ -80,6 +95,19 @@ class Timeline:
         """The log offset before which events had arrived by some times."""
         return self._timed_from + np.searchsorted(self._clock, time_ms, side="right")
 
+    def columns(self, names: Sequence[str], asked: Ints, progress: Callable[[float], None] | None = None) -> Columns:
+        """Any columns of some rows, each as of its own moment, and the log offset that each saw; empty values are NaN."""
+        reading = Reading(self._plan, self._tables, names)
+        as_of = self._as_of(asked)
+        found = self._backfill.values(reading, Requests(request_context(self.feedback, asked), as_of), progress)
+        return Columns(found, as_of, dict(zip(names, reading.empties.tolist(), strict=True)))
+
+    def _as_of(self, asked: Ints) -> Ints:
+        """The log offset that each row's server had seen: what had arrived, or for untimed rows what stands before them."""
+        time_ms = self.feedback.time_ms[asked]
+        arrived = np.minimum(self.seen_until(time_ms - self._delay_ms), asked)
+        return np.where(time_ms >= 0, arrived, asked)
+
     def values(
         self, asked: Ints, known_until_ms: int | None = None, progress: Callable[[float], None] | None = None
     ) -> Values:
@@ -90,11 +118,9 @@ class Timeline:
             known_until_ms: Events after this time are not read, of users and of items: a frozen state.
             progress: Told the share that is done.
         """
-        time_ms = self.feedback.time_ms[asked]
-        timed = time_ms >= 0
-        arrived = np.minimum(self.seen_until(time_ms - self._delay_ms), asked)
-        of_user = np.where(timed, arrived, asked)
-        of_items = np.where(timed, arrived, np.where(asked < self._earlier, 0, self._earlier))
+        timed = self.feedback.time_ms[asked] >= 0
+        of_user = self._as_of(asked)
+        of_items = np.where(timed, of_user, np.where(asked < self._earlier, 0, self._earlier))
         if known_until_ms is not None:
             frozen = self.seen_until(np.array([known_until_ms]))[0]
             of_user, of_items = np.minimum(of_user, frozen), np.minimum(of_items, frozen)

@@ -17,8 +17,10 @@ from mainstem.evaluate.plan import SideBySidePlan
 from mainstem.evaluate.results import SideBySide
 from mainstem.evaluate.rows import ArmScores, LoggedRows, popularity, split_rows
 from mainstem.evaluate.side_by_side import side_by_side
+from mainstem.ranking.model import load_model
 from mainstem.ranking.score_log import score_moments
 from mainstem.stacks.remote import RemoteStack
+from mainstem.workspace.definitions import feature_set
 from mainstem.workspace.layout import LEGACY, Workspace
 from mainstem.workspace.log import open_log, split
 from mainstem.workspace.programs import serving
@@ -159,7 +161,7 @@ def unified_arm(workspace: Workspace, log: Log, parts: Split, judged: NDArray[np
     frame = log.impressions
     ended = int(frame.filter(pl.col("day") < parts.validation_day)["time_ms"].max() or 0)  # type: ignore[arg-type]
     scored = score_moments(
-        workspace.unified_model,
+        load_model(workspace.unified_model, feature_set(workspace)),
         log,
         judged,
         tuple(workspace.settings.served()),

@@ -23,6 +23,7 @@ from mainstem.stacks.stage import Stack
 from mainstem.stacks.unified import unified
 from mainstem.stacks.why import Why
 from mainstem.store.event_log import EventLog
+from mainstem.workspace.definitions import feature_set
 from mainstem.workspace.layout import Workspace
 from mainstem.workspace.log import open_log
 
@@ -48,7 +49,7 @@ def open_stack(workspace: Workspace, log: Log | None = None, until: int | None =
         DataError: There is no log (``data-001``).
     """
     log = open_log(workspace) if log is None else log
-    model = load_model(workspace.unified_model)
+    model = load_model(workspace.unified_model, feature_set(workspace))
     surfaces = tuple(workspace.settings.served())
     state = state_of(log, model, surfaces, until)
     stack = unified(state.catalog, model, state, workspace.settings, _end_ms(log, until))

@@ -108,8 +108,13 @@ class FeatureSet:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of the meaning, roles and order of all of them: models with the same one read the same columns."""
-        parts = [(f.name, f.role, f.version, self.fingerprints[f.name]) for f in self.features]
+        """A hash of the meaning, roles and order of what a ranker reads, and of everything behind it.
+
+        Models with the same one read the same columns; a feature that no ranker reads yet changes nothing here.
+        """
+        read = {f.name for f in self.features if f.role}
+        read |= {inner for name in list(read) for inner in self.everything_behind(name)}
+        parts = [(f.name, f.role, f.version, self.fingerprints[f.name]) for f in self.features if f.name in read]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
     def _read_by(self, feature: Feature) -> list[str]:

@@ -118,7 +118,7 @@ class Plan:
             if isinstance(feature.of, Aggregate | Latest):
                 assert feature.source is not None
                 latest = feature.name if isinstance(feature.of, Latest) else ""
-                place = (feature.source.name, *feature.key, feature.zone, latest)
+                place = (feature.source.name, *feature.key, feature.zone, latest, _family(feature))
                 draft = drafts.setdefault(place, _Draft(f"g{len(drafts)}", feature))
                 self._finish |= draft.take(feature)
         self.groups = tuple(draft.group() for draft in drafts.values())
@@ -287,6 +287,15 @@ class _Draft:
             kind, half_ms = DECAY, duration_ms(of.half_life)
             weights = tuple(0.5 ** (age * hop / half_ms) for age in range(reach + 1))
         return self._windows.setdefault(Window(level, reach, kind, weights), len(self._windows))
+
+
+def _family(feature: Feature) -> str:
+    """What is kept together: sums have running totals that extremes and registers, which cannot be taken back, have not."""
+    if isinstance(feature.of, Latest):
+        return "list"
+    assert isinstance(feature.of, Aggregate)
+    monoid = next(iter(feature.of.parts.values())).monoid
+    return "extreme" if monoid in ("min", "max") else monoid
 
 
 def _step_ms(span_ms: int) -> int:

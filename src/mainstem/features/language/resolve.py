@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from mainstem.base.errors import FeatureError, did_you_mean
 from mainstem.features.language.expression import CONSTANTS, Kind, Shape, together
-from mainstem.features.language.feature import Attribute, Feature
+from mainstem.features.language.feature import Attribute, Feature, PythonFunction
 from mainstem.features.language.matched import Matched
 from mainstem.features.language.names import names_in, written_out
 from mainstem.features.language.plan import LIST_TIME, FoldGroup, Group, Plan
@@ -62,7 +62,15 @@ class Match:
     of: Matched
 
 
-Step = LookUp | ReadGroup | Compute | Match
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Run a Python function of our own: where a request is served, never for the past."""
+
+    name: str
+    of: PythonFunction
+
+
+Step = LookUp | ReadGroup | Compute | Match | Call
 IsVector = Callable[[str, str], bool]
 
 
@@ -120,6 +128,8 @@ class Resolver:
             self._read(self._read_by[name], where)
         elif feature is not None and isinstance(feature.of, Attribute) and name not in self._derived:
             self._look_up(name, feature.of, where)
+        elif feature is not None and isinstance(feature.of, PythonFunction):
+            self._call(name, feature.of, where)
         elif feature is not None and isinstance(feature.of, Matched):
             self._match(feature, feature.of, where)
         elif self._meaning(name) is not None:
@@ -163,6 +173,12 @@ class Resolver:
         program = self._program({name: self.text(text, where)})
         self.steps.append(Compute(name, program))
         self.kinds[name] = program.kind_of(name)
+
+    def _call(self, name: str, of: PythonFunction, where: str) -> None:
+        for read in of.reads:
+            self.need(read, where)
+        self.steps.append(Call(name, of))
+        self.kinds[name] = Kind(self.shape_of(of.reads))
 
     def _match(self, feature: Feature, of: Matched, where: str) -> None:
         for name in (of.key, of.to, *of.values):
