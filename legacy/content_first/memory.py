@@ -14,7 +14,8 @@ from content_first.flags import OUTCOMES
 from content_first.folder import Before
 
 ACTIONS_KEPT = 50
-HOURS_KEPT = 24
+HOURS_KEPT = 31
+"""Seven more than the longest window, so that a request about a moment that has passed still finds its whole day."""
 HOUR_MS = 3_600_000
 LABEL_WINDOW_MS = 30 * 60_000
 SESSION_GAP_MS = 30 * 60_000

@@ -163,9 +163,10 @@ def test_what_makes_no_sense_is_refused() -> None:
         Fold({"a": listed(2), "b": listed(3)}, {}, fade)
     with pytest.raises(FeatureError, match="both kept and told"):
         Fold({"a": number()}, {}, fade, tells=("a",))
+    changed = [Feature("mood", FADING, over="item_id", source=SHOWN) if f.name == "mood" else f for f in SET]
+    plan = Plan(FeatureSet(changed))
     with pytest.raises(FeatureError, match="keeps lists") as refused:
-        changed = [Feature("mood", FADING, over="item_id", source=SHOWN) if f.name == "mood" else f for f in SET]
-        Reading(Plan(FeatureSet(changed)), TABLES, WANTED)
+        Reading(plan, TABLES, WANTED)
     assert refused.value.code == "feature-006"
     few = {"items": AttributeTable.of(np.arange(1), {"row": np.zeros(2), "weight": np.zeros(2)})}
     with pytest.raises(FeatureError) as missing:

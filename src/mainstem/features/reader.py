@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from mainstem.features.live import LiveState
 from mainstem.features.reading import Reading
 from mainstem.features.steps import Arrays, run_steps
 
-Side = NDArray[np.float32]
+Side = NDArray[Any]
 _FIRST_SIZE: Final = 512
 
 
@@ -25,10 +25,17 @@ class SideReader:
         state: Where features are read.
         user: Roles whose columns are the viewer's.
         candidate: Roles whose columns are the candidates', one after the other.
+        dtype: Of the answers.
     """
 
-    def __init__(self, state: LiveState, user: tuple[Role, ...], candidate: tuple[Role, ...]) -> None:
-        self.state = state
+    def __init__(
+        self,
+        state: LiveState,
+        user: tuple[Role, ...],
+        candidate: tuple[Role, ...],
+        dtype: type[np.float32] | type[np.float64] = np.float32,
+    ) -> None:
+        self.state, self._dtype = state, dtype
         features = state.plan.features
         self.user_columns = tuple(name for role in user for name in features.columns_of(role))
         self.candidate_columns = tuple(name for role in candidate for name in features.columns_of(role))
@@ -39,7 +46,7 @@ class SideReader:
     def user(self, given: Arrays, rows: Arrays) -> tuple[Side, Arrays]:
         """The viewer's columns, empty ones as declared, and every name they were made of. Shapes: [user columns]."""
         values = self._run(self._user, given, rows, 1)
-        out = np.empty(len(self.user_columns), np.float32)
+        out = np.empty(len(self.user_columns), self._dtype)
         numbers = self._bound(self._user, 1).per_request[0]
         at = 0
         for place, column in enumerate(self._user.columns):
@@ -48,7 +55,7 @@ class SideReader:
             else:
                 out[place] = numbers[at]
                 at += 1
-        return np.where(np.isnan(out), self._user.empties, out).astype(np.float32), values
+        return np.where(np.isnan(out), self._user.empties, out).astype(self._dtype), values
 
     def candidates(self, given: Arrays, rows: Arrays, n: int) -> Side:
         """The candidates' columns; empty ones as declared.
@@ -64,7 +71,7 @@ class SideReader:
         self._run(self._candidate, given, rows, n)
         out = self._bound(self._candidate, n).per_candidate[0, :n]
         empty = np.isnan(out)
-        return np.where(empty, self._candidate.empties, out).astype(np.float32) if empty.any() else out.copy()
+        return np.where(empty, self._candidate.empties, out).astype(self._dtype) if empty.any() else out.copy()
 
     def _run(self, reading: Reading, given: Arrays, rows: Arrays, n: int) -> Arrays:
         values = dict(given)
@@ -81,6 +88,6 @@ class SideReader:
         held: Bound | None = getattr(self._local, name, None)
         if held is None or held.candidates < n:
             size = 1 if reading is self._user else max(n, _FIRST_SIZE)
-            held = reading.program.bind(1, reading.places, size, widths=reading.widths, dtype=np.float32)
+            held = reading.program.bind(1, reading.places, size, widths=reading.widths, dtype=self._dtype)
             setattr(self._local, name, held)
         return held

@@ -41,9 +41,9 @@ def content_first(artefacts: Path, log: Log, until: int | None = None) -> Stack:
     table = with_originals(log.items)
     catalog = Catalog.from_tables(table, log.users)
     items = ContentItems.of(table, catalog)
-    users, logged = log.users["user_id"].to_numpy(), _logged(log, until or model.until_day)
-    state = ContentState(items, users, FeedbackBatch.from_history(log.history), logged, catalog)
-    reader = ContentReader(state, log.users)
+    logged = _logged(log, until or model.until_day)
+    state = ContentState(items, log.users, FeedbackBatch.from_history(log.history), logged, catalog)
+    reader = ContentReader(state)
     quotas = {surface: {name: flags[f"{surface}.quota.{name}"] for name in SOURCES} for surface in surfaces}
     return Stack(
         name="content-first",
@@ -72,7 +72,7 @@ def _sources(items: ContentItems, state: ContentState, tower: np.ndarray) -> tup
     return (
         LikeRecentItems(items.vectors, items.offered),
         TwoTower(items.vectors, items.offered, tower),
-        FreshTrending(items.created_ms, items.offered, state.item_hours.day_views),
+        FreshTrending(items.created_ms, items.offered, state.day_views),
         connected,
     )
 
