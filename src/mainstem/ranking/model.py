@@ -120,6 +120,16 @@ def load_model(folder: Path, features: FeatureSet = UNIFIED) -> Model:
     )
 
 
+def load_statics(folder: Path) -> Statics | None:
+    """The learned constants of a model folder, whatever features it was trained on; None when there is no model."""
+    try:
+        with np.load(folder / "model.npz", allow_pickle=False) as held:
+            arrays = {name.removeprefix("static_"): held[name] for name in held.files if name.startswith("static_")}
+    except (OSError, ValueError, EOFError, BadZipFile):
+        return None
+    return Statics.from_arrays(arrays)
+
+
 def _check_features(card: dict[str, Any], features: FeatureSet) -> None:
     if card.get("signature") == features.fingerprint:
         return

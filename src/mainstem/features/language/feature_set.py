@@ -10,7 +10,7 @@ from functools import cached_property
 from mainstem.base.errors import FeatureError, did_you_mean
 from mainstem.features.language.aggregate import Aggregate, Latest
 from mainstem.features.language.expression import CONSTANTS
-from mainstem.features.language.feature import Attribute, Feature, Listed, PythonFunction, Role
+from mainstem.features.language.feature import Attribute, Context, Feature, Listed, PythonFunction, Role
 from mainstem.features.language.fold import Fold
 from mainstem.features.language.matched import Matched
 from mainstem.features.language.names import in_order, names_in
@@ -54,6 +54,11 @@ class FeatureSet:
         """This set and further features."""
         return FeatureSet((*self.features, *features))
 
+    def only(self, names: Sequence[str]) -> FeatureSet:
+        """Some features, with everything behind them and what requests carry: enough to compute just these."""
+        wanted = set(names) | {inner for name in names for inner in self.everything_behind(name)}
+        return FeatureSet([f for f in self.features if f.name in wanted or isinstance(f.of, Context)])
+
     def columns_of(self, role: Role) -> tuple[str, ...]:
         """The columns of one side of the ranker's input, in order."""
         return tuple(column for feature in self.features if feature.role == role for column in feature.columns)
@@ -83,13 +88,12 @@ class FeatureSet:
         named: dict[str, Source] = {}
         for name in self.order:
             source = self.by_name[name].source
-            if source is not None:
-                if named.setdefault(source.name, source) != source:
-                    raise FeatureError(
-                        f"two different sources are called {source.name!r}",
-                        code="feature-001",
-                        hint="give one of them another name",
-                    )
+            if source is not None and named.setdefault(source.name, source) != source:
+                raise FeatureError(
+                    f"two different sources are called {source.name!r}",
+                    code="feature-001",
+                    hint="give one of them another name",
+                )
         return tuple(named.values())
 
     @cached_property

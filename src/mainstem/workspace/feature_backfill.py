@@ -1,0 +1,187 @@
+"""The values of declared features for every logged impression as side files, and their values now."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from mainstem.base.errors import FeatureError, RequestError, StoreError, did_you_mean
+from mainstem.data.log import Log
+from mainstem.features.catalog import Catalog
+from mainstem.features.events import Events
+from mainstem.features.feedback import FeedbackBatch
+from mainstem.features.language.aggregate import Latest
+from mainstem.features.language.feature import EMPTY, KNOWN, STATES, Context, Feature
+from mainstem.features.language.feature_set import FeatureSet
+from mainstem.features.language.fold import Fold
+from mainstem.features.language.plan import Plan
+from mainstem.features.live import LiveState
+from mainstem.features.reading import Reading
+from mainstem.features.statics import Rates, Statics
+from mainstem.features.timeline import Timeline
+from mainstem.features.unified_tables import unified_tables
+from mainstem.ranking.lesson import timeline
+from mainstem.ranking.model import load_statics
+from mainstem.workspace.definitions import feature_set
+from mainstem.workspace.layout import Workspace
+from mainstem.workspace.log import open_log, split
+
+Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class SideFile:
+    """One feature's values for every impression of the log, in the log's order.
+
+    Attributes:
+        path: A folder with ``values.parquet`` (``row``, ``time_ms``, ``as_of`` and a column with its state each) and
+            ``manifest.json``.
+        known: Share of the values that are known.
+        cpu_s: What it took.
+    """
+
+    name: str
+    path: Path
+    rows: int
+    known: dict[str, float]
+    mean: dict[str, float]
+    cpu_s: float
+    wall_s: float
+
+
+def backfill(workspace: Workspace, name: str, progress: Progress = lambda share: None) -> SideFile:
+    """Computes a feature for every logged impression as of what its server had seen, and writes it beside the log.
+
+    Raises:
+        FeatureError: There is no such feature (``feature-017``), or it is one that has no value of its own.
+        DataError: There is no log (``data-001``).
+        StoreError: The disk refused it (``store-010``); nothing is left under the final name.
+    """
+    features, log = feature_set(workspace), open_log(workspace)
+    feature = _feature(features, name)
+    wall, cpu = time.perf_counter(), time.process_time()
+    line = _timeline(workspace, log, features.only([feature.name]))
+    first = len(line.feedback) - log.impressions.height
+    asked = np.arange(first, len(line.feedback))
+    found = line.columns(feature.columns, asked, progress)
+    frame = pl.DataFrame({"row": asked - first, "time_ms": line.feedback.time_ms[asked], "as_of": found.as_of})
+    known, mean = {}, {}
+    for column, values in found.found.items():
+        state = np.where(np.isnan(values), EMPTY, KNOWN).astype(np.uint8)
+        told = np.where(state == EMPTY, found.empties[column], values)
+        frame = frame.with_columns(pl.Series(column, told.astype(feature.dtype)), pl.Series(f"{column}__state", state))
+        known[column], mean[column] = float((state == KNOWN).mean()), float(told.mean()) if len(told) else 0.0
+    path = _write(workspace, log, features, feature, frame)
+    return SideFile(name, path, len(asked), known, mean, time.process_time() - cpu, time.perf_counter() - wall)
+
+
+def read_now(workspace: Workspace, name: str, user_id: int, item_id: int, surface: str) -> list[dict[str, Any]]:
+    """What the server would read now, at the end of the log: each column with its value and what kind of value it is.
+
+    Raises:
+        FeatureError: There is no such feature (``feature-017``).
+        RequestError: The surface is not configured (``request-001``).
+    """
+    features, log = feature_set(workspace), open_log(workspace)
+    feature = _feature(features, name)
+    surfaces = tuple(workspace.settings.served())
+    if surface not in surfaces:
+        raise RequestError(
+            f"surface {surface!r} is not configured", code="request-001", hint=did_you_mean(surface, surfaces)
+        )
+    tables = unified_tables(Catalog.from_tables(log.items, log.users), _statics(workspace, log))
+    state = LiveState(Plan(features.only([feature.name])), tables)
+    past = FeedbackBatch.from_history(log.history)
+    state.apply("feedback", Events.from_feedback(past.then(FeedbackBatch.from_frame(log.impressions, surfaces)), 0))
+    reading = Reading(state.plan, tables, feature.columns)
+    given = {
+        "user_id": np.array([user_id]),
+        "now_ms": np.array([int(log.impressions["time_ms"].max() or 0)]),  # type: ignore[arg-type]
+        "surface": np.array([surfaces.index(surface)]),
+        "scenario": np.array([-1]),
+        "item_id": np.array([[item_id]]),
+    }
+    found = state.read(reading, given)
+    return [_told(column.name, found, column.vector, column.place, feature) for column in reading.columns]
+
+
+def _told(name: str, found: dict[str, Any], vector: str, place: int, feature: Feature) -> dict[str, Any]:
+    value = float(np.ravel(found[vector][..., place] if vector else found[name])[0])
+    state = EMPTY if np.isnan(value) else KNOWN
+    value = feature.when_empty if state == EMPTY else value
+    return {"column": name, "value": value, "state": STATES[state], "unit": feature.unit}
+
+
+def _feature(features: FeatureSet, name: str) -> Feature:
+    feature = features.by_name.get(name) or features.owner_of.get(name)
+    if feature is None:
+        raise FeatureError(
+            f"no feature is called {name!r}", code="feature-017", status=404, hint=did_you_mean(name, features.by_name)
+        )
+    if isinstance(feature.of, Context | Latest | Fold):
+        raise FeatureError(
+            f"{name!r} has no value of its own: it is part of the request, or a list or state that other features read",
+            code="feature-017",
+            hint="name a feature that reads it; `mainstem features` lists them",
+        )
+    return feature
+
+
+def _timeline(workspace: Workspace, log: Log, features: FeatureSet) -> Timeline:
+    settings = workspace.settings
+    return timeline(
+        Catalog.from_tables(log.items, log.users),
+        _statics(workspace, log),
+        log.impressions,
+        log.history,
+        tuple(settings.served()),
+        settings.training.feedback_delay_ms,
+        features,
+    )
+
+
+def _statics(workspace: Workspace, log: Log) -> Statics:
+    """The learned constants of the workspace's model; without a model, those of the log's first days."""
+    held = load_statics(workspace.unified_model)
+    if held is not None:
+        return held
+    early_days = log.impressions.filter(pl.col("day") < split(workspace, log).validation_day)
+    early = FeedbackBatch.from_frame(early_days, tuple(workspace.settings.served()))
+    both = FeedbackBatch.from_history(log.history).then(early)
+    return Statics.fit(Catalog.from_tables(log.items, log.users), both, Rates.fit(both))
+
+
+def _write(workspace: Workspace, log: Log, features: FeatureSet, feature: Feature, frame: pl.DataFrame) -> Path:
+    """Writes the side file whole or not at all; one of the same meaning is replaced."""
+    print_ = features.fingerprints[feature.name]
+    path = workspace.folder / "features" / f"{feature.name}@{feature.version}-{print_}"
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    manifest = {
+        "feature": feature.name,
+        "version": feature.version,
+        "fingerprint": print_,
+        "columns": list(feature.columns),
+        "rows": frame.height,
+        "log": log.manifest.sha256,
+        "as_of": "log offset; events with a smaller one were seen",
+    }
+    try:
+        scratch.mkdir(parents=True, exist_ok=True)
+        frame.write_parquet(scratch / "values.parquet")
+        (scratch / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+        if path.exists():
+            shutil.rmtree(path)
+        scratch.replace(path)
+    except OSError as error:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise StoreError(f"the values of {feature.name!r} were not written: {error}", code="store-010") from None
+    return path

@@ -1,0 +1,146 @@
+"""``mainstem features``: list, check, accept, back-fill and read, on a small made log."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from mainstem.base.errors import FeatureError
+from mainstem.cli.verbs import app
+from mainstem.data.world import WorldSettings, make_world, write_world_log
+from mainstem.workspace.definitions import LOCK, declared_in, feature_set
+from mainstem.workspace.layout import Workspace
+
+DECLARED = """
+from mainstem.features.language import Feature, count
+from mainstem.features.unified import FEEDBACK
+
+creator_likes = Feature("creator_likes", count("{where}"), over="creator_id", source=FEEDBACK, windows=("1d", "7d"),
+                        unit="likes", about="likes of its creator's items", version={version})
+"""
+USUAL = DECLARED.format(where="like == 1", version=1)
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("features") / "log"
+    write_world_log(make_world(WorldSettings(users=60, items=500, days=4, impressions=1_500, seed=3)), folder)
+    return folder
+
+
+@pytest.fixture
+def place(log: Path, tmp_path: Path) -> Path:
+    (tmp_path / "log").symlink_to(log)
+    (tmp_path / "mainstem.toml").write_text('[features]\ndefinitions = "features.py"\n')
+    (tmp_path / "features.py").write_text(USUAL)
+    return tmp_path
+
+
+def _run(*words: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, words)
+    if isinstance(done.exception, FeatureError):
+        raise done.exception
+    return done.exit_code, done.stdout
+
+
+def test_every_feature_is_listed_with_its_meaning(place: Path) -> None:
+    code, told = _run("features", "-w", str(place), "--all", "--json")
+    rows = {row["name"]: row for row in json.loads(told)["features"]}
+    assert code == 0
+    assert rows["creator_likes"]["over"] == "creator_id"
+    assert rows["creator_likes"]["windows"] == "1d, 7d"
+    assert rows["alike_most"]["role"] == "cross"
+    assert "creator_likes" in _run("features", "-w", str(place))[1]
+
+
+def test_a_new_feature_is_back_filled_and_read_to_the_bit(place: Path) -> None:
+    code, told = _run("features", "backfill", "creator_likes", "-w", str(place), "--json", "-q")
+    answer = json.loads(told)
+    assert code == 0
+    folder = Path(answer["path"])
+    values = pl.read_parquet(folder / "values.parquet")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert values.height == manifest["rows"] == answer["rows"]
+    assert values["creator_likes_7d"].max() > 0
+    assert (values["creator_likes_1d"] <= values["creator_likes_7d"]).all()
+    assert (values["as_of"].diff().drop_nulls() >= 0).all()
+    again = Path(json.loads(_run("features", "backfill", "creator_likes", "-w", str(place), "--json", "-q")[1])["path"])
+    assert again == folder
+    np.testing.assert_array_equal(
+        pl.read_parquet(again / "values.parquet")["creator_likes_7d"], values["creator_likes_7d"]
+    )
+    shown = pl.read_parquet(place / "log" / "impressions.parquet")
+    likes = shown.filter(pl.col("like") == 1)["item_id"][0]
+    rows = json.loads(
+        _run("features", "read", "creator_likes", "--user", "1", "--item", str(likes), "-w", str(place), "--json")[1]
+    )
+    assert rows[1]["column"] == "creator_likes_7d"
+    assert rows[1]["value"] > 0
+    assert rows[1]["state"] == "known"
+
+
+def test_a_changed_meaning_needs_a_new_version(place: Path) -> None:
+    assert _run("features", "-w", str(place), "--accept")[0] == 0
+    assert json.loads((place / LOCK).read_text())["features"]["creator_likes"]["version"] == 1
+    (place / "features.py").write_text(DECLARED.format(where="long_view == 1", version=1))
+    with pytest.raises(FeatureError) as refused:
+        _run("features", "-w", str(place))
+    assert refused.value.code == "feature-005"
+    with pytest.raises(FeatureError):
+        _run("features", "-w", str(place), "--accept")
+    (place / "features.py").write_text(DECLARED.format(where="long_view == 1", version=2))
+    changes = json.loads(_run("features", "-w", str(place), "--accept", "--json")[1])
+    assert changes == {"new": [], "changed": ["creator_likes"], "gone": []}
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("import nothing_like_it", "feature-014"),
+        ("x = (", "feature-014"),
+        (USUAL.replace('"creator_likes"', '"watch_ratio"'), "feature-001"),
+        (USUAL.replace("like == 1", "liked == 1"), "feature-031"),
+        (USUAL.replace('"1d"', '"a day"'), "feature-007"),
+        (USUAL.replace('"creator_id"', '"creator"'), "feature-031"),
+    ],
+)
+def test_wrong_definitions_are_refused(place: Path, text: str, code: str) -> None:
+    (place / "features.py").write_text(text)
+    with pytest.raises(FeatureError) as refused:
+        _run("features", "-w", str(place))
+    assert refused.value.code == code
+    assert refused.value.hint
+
+
+def test_missing_files_and_names_are_refused(place: Path) -> None:
+    with pytest.raises(FeatureError) as refused:
+        _run("features", "backfill", "creator_like", "-w", str(place))
+    assert refused.value.code == "feature-017"
+    assert "creator_likes" in refused.value.hint
+    with pytest.raises(FeatureError) as refused:
+        _run("features", "read", "kept", "--user", "1", "-w", str(place))
+    assert refused.value.code == "feature-017"
+    (place / LOCK).write_text("{}")
+    with pytest.raises(FeatureError) as refused:
+        _run("features", "-w", str(place))
+    assert refused.value.code == "feature-015"
+    (place / LOCK).unlink()
+    (place / "features.py").unlink()
+    with pytest.raises(FeatureError) as refused:
+        _run("features", "-w", str(place))
+    assert refused.value.code == "feature-014"
+
+
+def test_what_no_ranker_reads_leaves_its_model_valid(place: Path) -> None:
+    workspace = Workspace.open(place, {})
+    bare = feature_set(Workspace.open(place / "log", {}))
+    assert [feature.name for feature in declared_in(workspace)] == ["creator_likes"]
+    assert feature_set(workspace).fingerprint == bare.fingerprint
+    (place / "features.py").write_text(USUAL.replace("unit=", 'role="item", unit='))
+    assert feature_set(workspace).fingerprint != bare.fingerprint
+    assert feature_set(workspace).columns_of("item")[-2:] == ("creator_likes_1d", "creator_likes_7d")
