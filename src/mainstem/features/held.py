@@ -1,15 +1,17 @@
-"""A reading whose arrays are kept between requests: one request at a time and thread, float64."""
+"""A reading whose arrays are kept between requests: one request at a time and thread, in float64."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mainstem.features.language.expression import Shape
+from mainstem.features.language.expression import Kind, Shape
+from mainstem.features.language.plan import FoldGroup, Group
 from mainstem.features.language.program import Bound, Program
 from mainstem.features.language.resolve import Compute
 from mainstem.features.live import LiveState
@@ -18,6 +20,26 @@ from mainstem.features.steps import Arrays, run_steps
 
 _FIRST_SIZE: Final = 640
 """Candidates that fit before the arrays have to grow."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A program's arrays, and its inputs as views: name, view, whether the last axis is the candidates', the one before it."""
+
+    bound: Bound
+    inputs: tuple[tuple[str, NDArray[Any], bool, bool], ...]
+
+    def run(self, values: Arrays, n: int) -> Bound:
+        """Runs the program over one request's values and n candidates."""
+        for name, view, last, before in self.inputs:
+            if last:
+                view[..., :n] = values[name]
+            elif before:
+                view[..., :n, :] = values[name]
+            else:
+                view[...] = values[name]
+        self.bound.run(1, n)
+        return self.bound
 
 
 class HeldReading:
@@ -32,12 +54,12 @@ class HeldReading:
         self.state = state
         self.reading = Reading(state.plan, state.tables, columns)
         self._shapes = {column.name: self.reading.shape_of(column) for column in self.reading.columns}
-        names = list(self._shapes)
-        self._of_request = [at for at, name in enumerate(names) if self._shapes[name] is Shape.R]
-        self._of_candidate = [at for at, name in enumerate(names) if self._shapes[name] is Shape.C]
+        shapes = list(self._shapes.values())
+        self._of_request = [at for at, shape in enumerate(shapes) if shape is Shape.R]
+        self._of_candidate = [at for at, shape in enumerate(shapes) if shape is Shape.C]
         self._local = threading.local()
 
-    def values(self, given: Arrays, rows: Arrays, n: int) -> Arrays:
+    def values(self, given: Arrays, n: int = 1, rows: Arrays | None = None) -> Arrays:
         """Every column by its name, and all they were made of save what belongs to the candidates.
 
         The answer can be ``given`` to another reading, which then does not look again.
@@ -45,53 +67,55 @@ class HeldReading:
         Shapes:
             Columns are ``[1]``, ``[1, places]`` or ``[1, n]``.
         """
-        values = self._run(given, rows, n)
-        bound = self._bound(self.reading.program, n)
-        kinds = self.reading.kinds
-        kept = {name: held for name, held in values.items() if not kinds[name].shape.candidate}
-        for name, shape in self._shapes.items():
-            found = bound.result(name)[:1]
-            kept[name] = (found[:, :n] if shape is Shape.C else found).copy()
-        return kept
+        values, bound = self._run(given, {} if rows is None else rows, n)
+        nothing, kinds = Kind(Shape.R), self.reading.kinds
+        kept = {name: held for name, held in values.items() if not kinds.get(name, nothing).shape.candidate}
+        return kept | {name: _result(bound, name, shape, n) for name, shape in self._shapes.items()}
 
-    def matrix(self, given: Arrays, rows: Arrays, n: int) -> NDArray[np.float64]:
+    def matrix(self, given: Arrays, n: int, rows: Arrays | None = None) -> NDArray[np.float64]:
         """The columns side by side for each candidate, the request's own repeated; NaN is empty. Shapes: [n, columns]."""
-        self._run(given, rows, n)
-        bound = self._bound(self.reading.program, n)
+        _, bound = self._run(given, {} if rows is None else rows, n)
         out = np.empty((n, len(self._shapes)))
         out[:, self._of_candidate] = bound.per_candidate[0, :n]
-        out[:, self._of_request] = bound.per_request[0]
+        if self._of_request:
+            out[:, self._of_request] = bound.per_request[0]
         return out
 
-    def _run(self, given: Arrays, rows: Arrays, n: int) -> Arrays:
-        values, state, reading = dict(given), self.state, self.reading
-        for step in reading.steps:
+    def _run(self, given: Arrays, rows: Arrays, n: int) -> tuple[Arrays, Bound]:
+        values = dict(given)
+        for step in self.reading.steps:
+            if step.name in values:
+                continue
             if isinstance(step, Compute):
-                if step.name not in values:
-                    self._compute(step, values, n)
+                bound = self._held(step.program, n).run(values, n)
+                for output in step.program.outputs:
+                    values[output.name] = _result(bound, output.name, output.kind.shape, n)
             else:
-                run_steps(
-                    (step,), values, state.tables, lambda group, held: state.read_group(reading, group, held), rows
-                )
-        bound = self._bound(reading.program, n)
-        bound.load(values)
-        bound.run(1, n)
-        return values
+                run_steps((step,), values, self.state.tables, self._read, rows)
+        return values, self._held(self.reading.program, n).run(values, n)
 
-    def _compute(self, step: Compute, values: Arrays, n: int) -> None:
-        bound = self._bound(step.program, n)
-        bound.load(values)
-        bound.run(1, n)
-        for output in step.program.outputs:
-            found = bound.result(output.name)[:1]
-            values[output.name] = (found[:, :n] if output.kind.shape is Shape.C else found).copy()
+    def _read(self, group: Group | FoldGroup, values: Arrays) -> None:
+        self.state.read_group(self.reading, group, values)
 
-    def _bound(self, program: Program, n: int) -> Bound:
+    def _held(self, program: Program, n: int) -> _Held:
         """This thread's arrays for a program, large enough for n candidates."""
-        held: dict[int, Bound] = self._local.__dict__.setdefault("bounds", {})
-        bound = held.get(id(program))
-        if bound is None or bound.candidates < n:
-            size = max(n, _FIRST_SIZE if any(e.kind.shape.candidate for e in program.inputs) else 1)
-            bound = program.bind(1, self.reading.places, size, widths=self.reading.widths, dtype=np.float64)
-            held[id(program)] = bound
-        return bound
+        programs: dict[int, _Held] = self._local.__dict__.setdefault("programs", {})
+        one = programs.get(id(program))
+        if one is None or one.bound.candidates < n:
+            one = programs[id(program)] = self._fresh(program, n)
+        return one
+
+    def _fresh(self, program: Program, n: int) -> _Held:
+        large = any(entry.kind.shape.candidate for entry in program.inputs)
+        size = max(n, _FIRST_SIZE if large else 1)
+        bound = program.bind(1, self.reading.places, size, widths=self.reading.widths, dtype=np.float64)
+        inputs = []
+        for entry in program.inputs:
+            candidate, vector = entry.kind.shape.candidate, entry.kind.vector
+            inputs.append((entry.name, bound.input(entry.name), candidate and not vector, candidate and vector))
+        return _Held(bound, tuple(inputs))
+
+
+def _result(bound: Bound, name: str, shape: Shape, n: int) -> NDArray[np.float64]:
+    found = bound.result(name)
+    return found[..., :n].copy() if shape.candidate else found.copy()

@@ -23,6 +23,7 @@ from mainstem.features.interest_first_plan import Plan
 from mainstem.features.interest_first_posts import INTEREST, KINDS, Keys, Posts
 from mainstem.features.interest_first_snapshot import packed, read_snapshot, unpacked, write_snapshot
 from mainstem.features.interest_first_tables import interest_first_tables, landmark_ms
+from mainstem.features.kernel.match import distinct
 from mainstem.features.language.plan import Plan as FeaturePlan
 from mainstem.features.live import LiveState
 from mainstem.features.steps import Arrays
@@ -35,15 +36,21 @@ LONGEST_HALF_LIVES: Final = 8
 
 _CHUNK: Final = 65_536
 _WINDOWED: Final = tuple(f"{days}d" for days in WINDOWS_DAYS)
-_VIEWER: Final = (
+_OF_POST: Final = ("age", "length", "is_ad")
+_OF_TOPIC: Final = "interest_share"
+_OF_KIND: Final = {
+    kind: tuple(name for name in SIGNALS if name.endswith(f"_{kind}") and name.split("_")[0] in ("crowd", "own"))
+    for kind in KINDS
+}
+_OF_VIEWER: Final = (*_OF_KIND["all"], *_OF_KIND["place"], *(f"depth_last_{run}" for run in RUNS))
+"""Signals that are the same for every candidate."""
+_LISTS: Final = (
     *(f"kept_{kind}" for kind in KINDS),
     *(f"kept_{what}_{window}" for what in ("in", "tenths") for window in _WINDOWED),
-    *("kept_depth", "kept_joined", "kept_shown_ms", "kept_touched_ms", "past_places", "place"),
+    *("kept_depth", "kept_joined", "kept_shown_ms", "kept_touched_ms"),
 )
+_USUAL: Final = ("past_places", "usual_touched", "usual_viewed")
 _SHARES: Final = "topic_share"
-_DEPTHS: Final = tuple(f"depth_last_{run}" for run in RUNS)
-_SIGNALS: Final = tuple(name for name in SIGNALS if name not in _DEPTHS)
-"""What is computed for candidates; the depths stand beside it, as the viewer's side read them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,24 +115,27 @@ class InterestFirstReader:
         self._landmark_ms = landmark_ms(until)
         tables = interest_first_tables(posts, artefacts, cohort_of, self._codes, until)
         self.state = LiveState(FeaturePlan(INTEREST_FIRST), tables)
-        self._viewer, self._shares = (
-            HeldReading(self.state, (*_VIEWER, *_DEPTHS, _SHARES)),
-            HeldReading(self.state, (_SHARES,)),
-        )
-        self._signals = HeldReading(self.state, _SIGNALS)
+        self._viewer = HeldReading(self.state, (*_LISTS, *_USUAL, _OF_TOPIC, _SHARES))
+        self._same = HeldReading(self.state, _OF_VIEWER)
+        self._shares, self._post = HeldReading(self.state, (_SHARES,)), HeldReading(self.state, _OF_POST)
+        self._kinds = [(at, HeldReading(self.state, _OF_KIND[KINDS[at]])) for at in range(INTEREST, len(KINDS))]
+        self._columns = {kind: [SIGNALS.index(name) for name in names] for kind, names in _OF_KIND.items()}
+        self._of_viewer = [SIGNALS.index(name) for name in _OF_VIEWER]
         self._item_ids = np.append(posts.catalog.items.ids, np.int64(-1))
         self._topics = np.arange(artefacts.interests + 1)[None, :]
         self._ledger = Ledger(posts)
+        self._latest: tuple[Request | None, Floats] = (None, np.empty(0))
         for start in range(0, len(log), _CHUNK):
             self._take_in(log.take(slice(start, start + _CHUNK)), logged=True)
 
     def user(self, request: Request) -> Viewer:
         """The viewer's side. A failed lookup (``features``) leaves the cohort, which is static, and the account."""
-        held = self._viewer.values(self._given(request), {}, self._topics.shape[1])
-        places = int(held["past_places"][0])
+        held = self._viewer.values(self._given(request), self._topics.shape[1])
+        places, shares = int(held["past_places"][0]), held.pop(_SHARES)[0]
+        self._latest = (request, shares)
         return Viewer(
             past=_past(held, places) if places else None,
-            shares=held.pop(_SHARES)[0],
+            shares=shares,
             account=self._ledger.of(request.user_id),
             plan=self._artefacts.plans[request.surface],
             cohort=self._cohort(request.user_id),
@@ -133,14 +143,21 @@ class InterestFirstReader:
         )
 
     def items(self, request: Request, user: Viewer, rows: Rows) -> Floats:
-        """Features of each candidate. Shapes: [n, f]."""
-        if not len(rows):
-            return np.empty((0, len(SIGNALS)))
-        at = np.asarray(rows, np.int64)[None, :]
-        given = {**user.held, "item_id": self._item_ids[at], "topic": self._posts.slots[at, INTEREST]}
-        signals = self._signals.matrix(given, {"posts/item_id": at}, len(rows))
-        depths = np.broadcast_to([user.held[name][0] for name in _DEPTHS], (len(rows), len(_DEPTHS)))
-        return np.concatenate([signals, depths], axis=1)
+        """Features of each candidate, computed once for each different key they share. Shapes: [n, f]."""
+        at, held = np.asarray(rows, np.int64), user.held
+        out = np.empty((len(at), len(SIGNALS)))
+        if not len(at):
+            return out
+        given = {**held, "item_id": self._item_ids[at][None, :]}
+        out[:, : len(_OF_POST)] = self._post.matrix(given, len(at), {"posts/item_id": at[None, :]})
+        slots = self._posts.slots[at]
+        out[:, SIGNALS.index(_OF_TOPIC)] = held[_OF_TOPIC][0, slots[:, INTEREST]]
+        out[:, self._of_viewer] = self._same.matrix(held, 1)
+        for kind, reading in self._kinds:
+            different, places = distinct(slots[:, kind])
+            given = {**held, f"{KINDS[kind]}_slot": different[None, :]}
+            out[:, self._columns[KINDS[kind]]] = reading.matrix(given, len(different))[places]
+        return out
 
     def apply(self, feedback: FeedbackBatch) -> None:
         """Takes in outcomes, each user's oldest first. That a record comes once is seen to before it comes here.
@@ -164,7 +181,9 @@ class InterestFirstReader:
     def served(self, request: Request, rows: Rows) -> None:
         """Books what was shown, and what the viewer's first interests are owed now."""
         plan = self._artefacts.plans[request.surface]
-        shares = self._shares.values(self._given(request), {}, self._topics.shape[1])[_SHARES][0]
+        asked, shares = self._latest
+        if asked is not request:
+            shares = self._shares.values(self._given(request), self._topics.shape[1])[_SHARES][0]
         floors = plan.slate.floors(shares, request.count)
         self._ledger.book(request.user_id, rows, floors, request.now_ms, plan)
 
@@ -198,12 +217,22 @@ class InterestFirstReader:
         return given | {"topic": self._topics}
 
     def _take_in(self, feedback: FeedbackBatch, logged: bool) -> None:
-        events = Events.from_feedback(feedback, self.state.applied + 1)
-        flags = np.full(len(feedback), int(logged), np.int64)
-        self.state.apply(STREAM, Events(events.offset, {**events.columns, "logged": flags}))
+        self.state.apply(STREAM, served_events(feedback, self.state.applied + 1, logged))
 
     def _cohort(self, user_id: int) -> int:
         return int(self._cohort_of[self._posts.catalog.user_rows(np.array([user_id], np.int64))[0]])
+
+
+def served_events(feedback: FeedbackBatch, first_offset: int, logged: bool) -> Events:
+    """Feedback as events of the source of served posts.
+
+    Args:
+        feedback: In log order.
+        first_offset: Where the first of them stands in the log.
+        logged: Whether training read them.
+    """
+    events = Events.from_feedback(feedback, first_offset)
+    return Events(events.offset, {**events.columns, "logged": np.full(len(feedback), int(logged), np.int64)})
 
 
 def _past(held: Arrays, places: int) -> Past:

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mainstem.features.kernel.match import matched
+from mainstem.features.kernel.match import distinct, matched
 
 
 def _every_pair(keys: np.ndarray, asked: np.ndarray, values: np.ndarray, sums: int) -> np.ndarray:
@@ -44,3 +44,11 @@ def test_a_key_below_zero_matches_nothing() -> None:
     found = matched(np.array([[-1, -1]]), np.array([[-1]]), np.ones((2, 1, 2)), 1)
     assert found[0, 0, 0] == 0.0
     assert np.isnan(found[1, 0, 0])
+
+
+@settings(max_examples=40, deadline=None)
+@given(keys=st.lists(st.integers(-5, 20) | st.integers(-(2**62), 2**62), max_size=60))
+def test_different_keys_stand_in_the_order_of_their_first_places(keys: list[int]) -> None:
+    different, places = distinct(np.array(keys, np.int64))
+    assert different.tolist() == list(dict.fromkeys(keys))
+    assert different[places].tolist() == keys

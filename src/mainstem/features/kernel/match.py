@@ -93,3 +93,25 @@ def matched(keys: Ints, asked: Ints, values: Numbers, sums: int) -> Numbers:
         out,
     )
     return out
+
+
+@njit(cache=True, nogil=True)
+def _distinct(keys: Ints, table: Ints, owners: Ints, places: Ints) -> int:
+    table[:] = -1
+    found = 0
+    for at in range(len(keys)):
+        slot = _slot(table, owners, keys[at])
+        if table[slot] < 0:
+            table[slot] = found
+            owners[found] = keys[at]
+            found += 1
+        places[at] = table[slot]
+    return found
+
+
+def distinct(keys: Ints) -> tuple[Ints, Ints]:
+    """The different keys in the order of their first places, and where among them each key stands. Shapes: [m], [n]."""
+    size = 1 << max(4, (2 * len(keys)).bit_length())
+    owners, places = np.empty(len(keys), np.int64), np.empty(len(keys), np.int64)
+    found = _distinct(np.ascontiguousarray(keys, np.int64), np.empty(size, np.int64), owners, places)
+    return owners[:found], places
