@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("legacy/*/README.md")])
-ROOMS = "config|value|data|model|request|remote|store|evaluate|parity|serve|web"
+ROOMS = "config|value|data|feature|model|request|remote|store|evaluate|parity|serve|web"
 BASE = re.compile(rf"^({ROOMS})-000$")
 
 
@@ -24,7 +24,24 @@ def codes_in_source() -> set[str]:
 
 def test_every_error_code_has_a_heading_and_every_heading_a_code():
     page = (ROOT / "docs" / "reference" / "errors.md").read_text()
-    assert set(re.findall(r"^### (\S+)$", page, re.M)) == codes_in_source()
+    headings = re.findall(r"^### (\S+)$", page, re.M)
+    raised = codes_in_source()
+    assert sorted(raised - set(headings)) == [], "codes of the source without a heading in docs/reference/errors.md"
+    assert sorted(set(headings) - raised) == [], "headings of docs/reference/errors.md that no code raises"
+    assert len(headings) == len(set(headings))
+
+
+def test_every_room_of_error_codes_is_looked_at():
+    errors = (ROOT / "src" / "mainstem" / "base" / "errors.py").read_text()
+    assert set(re.findall(r"code = \"(\w+)-000\"", errors)) - {"base"} <= set(ROOMS.split("|"))
+
+
+def test_every_heading_of_the_error_page_is_followed_by_a_sentence():
+    page = (ROOT / "docs" / "reference" / "errors.md").read_text()
+    bare = [
+        code for code, text in re.findall(r"^### (\S+)\n(.*)$", page, re.M) if not text.rstrip().endswith((".", ")"))
+    ]
+    assert bare == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -60,14 +77,31 @@ def test_the_reference_pages_can_be_made_and_hold_every_setting_and_verb():
     assert all(rows), "a setting has no sentence"
 
 
-def test_every_hint_names_a_verb_that_exists():
+def verbs() -> dict[str, set[str]]:
+    """Each verb of the command line with its inner verbs; the empty one where it runs without."""
     from typer.main import get_command
 
     from mainstem.cli.verbs import app
 
-    root = get_command(app)
-    verbs = {name: getattr(command, "commands", None) for name, command in root.commands.items()}
+    out = {}
+    for name, command in get_command(app).commands.items():
+        inner = getattr(command, "commands", None)
+        out[name] = set(inner or ()) | ({""} if inner is None or command.invoke_without_command else set())
+    return out
+
+
+def test_every_hint_names_a_verb_that_exists():
+    known = verbs()
     for path in (ROOT / "src").rglob("*.py"):
         for verb, inner in re.findall(r"hint=[^\n]*?`?mainstem ([a-z]+)(?: ([a-z]+))?", path.read_text()):
-            assert verb in verbs, f"{path.name}: mainstem {verb}"
-            assert verbs[verb] is None or inner in verbs[verb], f"{path.name}: mainstem {verb} {inner}"
+            assert verb in known, f"{path.name}: mainstem {verb}"
+            assert known[verb] == {""} or inner in known[verb], f"{path.name}: mainstem {verb} {inner}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_of_a_page_is_one_of_the_command_line(page):
+    known = verbs()
+    for block in re.findall(r"^```(?:sh|bash)\n(.*?)^```", page.read_text(), re.M | re.S):
+        for verb, inner in re.findall(r"^(?:\.venv/bin/)?mainstem ([a-z]+)(?: +([a-z]+)(?= |$))?", block, re.M):
+            assert verb in known, f"mainstem {verb}"
+            assert "" in known[verb] or inner in known[verb], f"mainstem {verb} {inner}"
