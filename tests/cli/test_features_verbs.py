@@ -79,7 +79,7 @@ def test_a_new_feature_is_back_filled_and_read_to_the_bit(place: Path) -> None:
     rows = json.loads(
         _run("features", "read", "creator_likes", "--user", "1", "--item", str(likes), "-w", str(place), "--json")[1]
     )
-    assert rows[1]["column"] == "creator_likes_7d"
+    assert rows[1]["name"] == "creator_likes_7d"
     assert rows[1]["value"] > 0
     assert rows[1]["state"] == "known"
 

@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute, Route
 
 from mainstem.api.events import Events
 from mainstem.api.explain import Explain
+from mainstem.api.features import ReadFeatures, ReloadFeatures
 from mainstem.api.health import Health, Metrics, Ready, Shadow
 from mainstem.api.mirror import Mirror
 from mainstem.api.openapi import OpenApi
@@ -61,6 +62,8 @@ def _routes(service: Service) -> list[Route]:
         Route("/v1/surfaces/{surface}/rank", RankSurface(service), methods=["POST"]),
         Route("/v1/events", Events(service), methods=["POST"]),
         Route("/v1/explain", Explain(service), methods=["GET"]),
+        Route("/v1/features", ReadFeatures(service), methods=["GET"]),
+        Route("/v1/features/reload", ReloadFeatures(service), methods=["POST"]),
         Route("/v1/health", Health(service), methods=["GET"]),
         Route("/v1/ready", Ready(service), methods=["GET"]),
         Route("/v1/shadow", Shadow(service), methods=["GET"]),

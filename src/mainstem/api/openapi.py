@@ -14,11 +14,13 @@ from mainstem.api.bodies import send_json
 from mainstem.api.schemas import (
     EventsAnswer,
     ExplainAnswer,
+    FeaturesAnswer,
     HealthAnswer,
     Problem,
     RankAnswer,
     RankBody,
     ReadyAnswer,
+    ReloadAnswer,
     ShadowAnswer,
 )
 from mainstem.data.records import MAX_EVENTS, Feedback
@@ -92,6 +94,27 @@ ROUTES = (
             ("count", "query", False, "integer"),
         ),
         refusals=((400, "A parameter is missing or wrong"), (404, "No such surface"), *_BUSY),
+    ),
+    RouteDoc(
+        "GET",
+        "/v1/features",
+        "What is known now of a viewer and some items, by feature name",
+        FeaturesAnswer,
+        parameters=(
+            ("user", "query", True, "string"),
+            ("names", "query", True, "string"),
+            ("items", "query", False, "string"),
+            ("surface", "query", False, "string"),
+            ("scenario", "query", False, "integer"),
+        ),
+        refusals=((400, "A parameter is missing or wrong"), (404, "No such feature or surface"), *_BUSY),
+    ),
+    RouteDoc(
+        "POST",
+        "/v1/features/reload",
+        "Reads the definitions again, back-fills while serving goes on, then switches in one step; needs the token",
+        ReloadAnswer,
+        refusals=((400, "The definitions make no sense"), (401, "No valid token"), (409, "It is being done already")),
     ),
     RouteDoc("GET", "/v1/health", "Whether the process lives", HealthAnswer),
     RouteDoc(

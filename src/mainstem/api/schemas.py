@@ -40,6 +40,36 @@ class RankBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Lookups to treat as failed, for drills; needs the token."""
 
 
+class FeatureValue(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One value, of the viewer or of one item."""
+
+    name: str
+    value: float | list[float]
+    state: str
+    """``known``, ``known to be empty`` or ``failed``."""
+    unit: str = ""
+    item_id: int | None = None
+
+
+class FeaturesAnswer(msgspec.Struct, frozen=True):
+    """What is known now."""
+
+    now_ms: int
+    as_of: int
+    """Events with a smaller log offset have been applied."""
+    feature_set: str
+    values: list[FeatureValue]
+
+
+class ReloadAnswer(msgspec.Struct, frozen=True):
+    """Which definitions serve from now on."""
+
+    features: int
+    feature_set: str
+    as_of: int
+    seconds: float
+
+
 class Item(msgspec.Struct, frozen=True):
     """One item of the slate."""
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mainstem.base.errors import FeatureError, did_you_mean
 from mainstem.base.request import Floats, Rows
 from mainstem.features.catalog import Catalog
 from mainstem.features.events import Events
 from mainstem.features.feedback import FeedbackBatch
+from mainstem.features.language.aggregate import Latest
+from mainstem.features.language.feature import EMPTY, KNOWN, STATES, Context, Feature
 from mainstem.features.language.feature_set import FeatureSet
+from mainstem.features.language.fold import Fold
 from mainstem.features.language.plan import Plan
 from mainstem.features.live import Applied, LiveState
 from mainstem.features.reader import SideReader
-from mainstem.features.reading import Reading
+from mainstem.features.reading import Column, Reading
 from mainstem.features.statics import Statics
 from mainstem.features.steps import Arrays
 from mainstem.features.unified import UNIFIED
@@ -27,6 +32,44 @@ NOBODY: Final = -1
 _QUALITY: Final = ("item_lift_long_view", "item_lift_click", "item_lift_72h", "age")
 
 Side = NDArray[np.float32]
+
+
+def readable(features: FeatureSet, name: str) -> Feature:
+    """A feature that has a value of its own, by its name or that of one of its columns.
+
+    Raises:
+        FeatureError: There is none (``feature-017``).
+    """
+    feature = features.by_name.get(name) or features.owner_of.get(name)
+    if feature is None:
+        raise FeatureError(
+            f"no feature is called {name[:80]!r}",
+            code="feature-017",
+            status=404,
+            hint=did_you_mean(name[:80], features.by_name),
+        )
+    if isinstance(feature.of, Context | Latest | Fold):
+        raise FeatureError(
+            f"{name!r} has no value of its own: it is part of the request, or a list or state that other features read",
+            code="feature-017",
+            hint="name a feature that reads it; `mainstem features --all` lists them",
+        )
+    return feature
+
+
+def told_values(
+    column: Column, values: NDArray[np.float64], item_ids: NDArray[np.int64] | None
+) -> list[dict[str, Any]]:
+    """One row for the viewer, or one for each item: what a column says, in plain values."""
+    out = []
+    for at, value in enumerate(values.tolist()):
+        empty = value != value
+        row: dict[str, Any] = {"name": column.name} | ({} if item_ids is None else {"item_id": int(item_ids[at])})
+        row["value"] = column.feature.when_empty if empty else value
+        out.append(row | {"state": STATES[EMPTY if empty else KNOWN], "unit": column.feature.unit})
+        if item_ids is None:
+            break
+    return out
 
 
 class FeatureState:
@@ -66,13 +109,7 @@ class FeatureState:
 
     def viewer(self, user_id: int, surface: int, scenario: int, now_ms: int) -> tuple[Side, Arrays]:
         """The viewer's side of one request, and every name it was made of, their kept events among them."""
-        given = {
-            "user_id": np.array([user_id], np.int64),
-            "now_ms": np.array([now_ms], np.int64),
-            "surface": np.array([surface], np.int64),
-            "scenario": np.array([scenario], np.int64),
-        }
-        return self._sides.user(given, {})
+        return self._sides.user(self._request(user_id, surface, scenario, now_ms), {})
 
     def candidates(self, viewer: Arrays, rows: Rows) -> Side:
         """The candidates' side of the same request. Shapes: [n, columns].
@@ -85,6 +122,15 @@ class FeatureState:
             return np.empty((0, len(self.columns)), np.float32)
         ids = np.where(rows < 0, NOBODY, self.catalog.items.ids[rows])[None]
         return self._sides.candidates({**viewer, "item_id": ids}, {"items/item_id": rows[None]}, len(rows))
+
+    @staticmethod
+    def _request(user_id: int, surface: int, scenario: int, now_ms: int) -> Arrays:
+        return {
+            "user_id": np.array([user_id], np.int64),
+            "now_ms": np.array([now_ms], np.int64),
+            "surface": np.array([surface], np.int64),
+            "scenario": np.array([scenario], np.int64),
+        }
 
     def kept(self, viewer: Arrays) -> tuple[Rows, NDArray[np.bool_]]:
         """Catalog rows of the viewer's kept events, newest first, and which of them they enjoyed."""
@@ -106,6 +152,27 @@ class FeatureState:
         part = {name: np.nan_to_num(found[name][0]) for name in _QUALITY}
         lasting = part["item_lift_long_view"] + 0.5 * part["item_lift_click"]
         return lasting + part["item_lift_72h"] - 0.05 * part["age"]
+
+    def told(
+        self, names: Sequence[str], user_id: int, surface: int, scenario: int, now_ms: int, item_ids: NDArray[np.int64]
+    ) -> list[dict[str, Any]]:
+        """Values of features by name, with their unit and whether each is known, known to be empty, or failed.
+
+        Raises:
+            FeatureError: There is no such feature, or it has no value of its own (``feature-017``).
+        """
+        wanted = [column for name in names for column in readable(self.features, name).columns]
+        given = {
+            **self._request(user_id, surface, scenario, now_ms),
+            "item_id": (item_ids if len(item_ids) else np.array([NOBODY]))[None],
+        }
+        reading = Reading(self.live.plan, self.live.tables, wanted)
+        found = self.live.read(reading, given)
+        out: list[dict[str, Any]] = []
+        for column in reading.columns:
+            values = found[column.vector][..., column.place] if column.vector else found[column.name]
+            out += told_values(column, np.ravel(values), item_ids if values.ndim > 1 else None)
+        return out + [{"name": one.name, "value": found[one.name][0], "state": STATES[KNOWN]} for one in reading.lists]
 
     def save(self, path: Path) -> None:
         """Writes the whole state to one file; it is complete or not there."""

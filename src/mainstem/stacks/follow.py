@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
 
@@ -142,11 +142,22 @@ class Follower:
 
     def _remember(self, payloads: list[bytes]) -> None:
         try:
-            batch = batch_of([_DECODE(payload) for payload in payloads], self._surfaces)
-            self._stack.apply(batch.take(np.argsort(batch.time_ms, kind="stable")))
+            self._stack.apply(batch_of([_DECODE(payload) for payload in payloads], self._surfaces))
         except Exception:
             LOG.exception("%d records after offset %d were passed over", len(payloads), self.offset)
             self.refused += len(payloads)
+
+    def batches(self, after: int) -> Iterator[tuple[int, FeedbackBatch]]:
+        """What the memories have seen after an offset, in the same order: each part with the offset it ends at.
+
+        Reads only the log, so any thread may ask; it ends where the memories were when the last part was read.
+        """
+        while after < self.offset:
+            entries = [entry for entry in self._log.read(after, STEP, FEEDBACK) if entry.offset <= self.offset]
+            if not entries:
+                return
+            after = entries[-1].offset
+            yield after, batch_of([_DECODE(entry.payload) for entry in entries], self._surfaces)
 
     def step(self) -> int:
         """Reads and applies the next records; 0 when there are none."""

@@ -7,8 +7,9 @@ stack needs a lock.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -17,11 +18,13 @@ from mainstem.base.errors import RequestError, did_you_mean
 from mainstem.base.request import Ids, Request, Rows, Slate
 from mainstem.base.settings import Settings
 from mainstem.data.records import IdTable
+from mainstem.features.unified_state import FeatureState
 from mainstem.stacks.follow import Follower
 from mainstem.stacks.impression import impression_of
 from mainstem.stacks.remote import RemoteStack
 from mainstem.stacks.run import run
 from mainstem.stacks.stage import Stack
+from mainstem.stacks.viewer import LiveFeatures
 from mainstem.stacks.why import Why, why
 from mainstem.store.event_log import EventLog
 
@@ -62,6 +65,8 @@ class Live:
         ids: Numbers of text ids; None when the log's ids are numbers.
         remotes: Outside stacks by name.
         arm: The experiment arm written beside every impression.
+        renewed: Makes a feature state by the definitions as they stand now, from everything before the first live record;
+            None where they cannot change while it runs.
     """
 
     def __init__(
@@ -76,6 +81,7 @@ class Live:
         ids: IdTable | None = None,
         remotes: Mapping[str, RemoteStack] | None = None,
         arm: str = "",
+        renewed: Callable[[], FeatureState] | None = None,
     ) -> None:
         self.stack = stack
         self.settings = settings
@@ -86,6 +92,7 @@ class Live:
         self.ids = ids
         self.remotes = dict(remotes or {})
         self.arm = arm
+        self._renewed = renewed
         self._fallback = fallback
         self._source_budget_s = settings.serve.source_budget_ms / 1e3
         self._dry = replace(stack, memories=())
@@ -181,9 +188,57 @@ class Live:
         """What this viewer would be shown; nothing remembers that it was asked."""
         return run(self._dry, request, explain=explain, source_budget_s=self._source_budget_s)
 
+    def features(self, request: Request, names: Sequence[str]) -> list[dict[str, Any]]:
+        """What is known now of the viewer and of each item the request names: value, unit, and what kind of value it is.
+
+        Raises:
+            FeatureError: There is no such feature, or it has no value of its own (``feature-017``).
+            RequestError: The stack's features are not declared ones (``request-015``).
+        """
+        return self._reader().read(request, names)
+
+    def rebuilt(self) -> tuple[FeatureState, int]:
+        """A feature state by the definitions as they stand now, and the record it has seen. Touches nothing that serves.
+
+        For any thread: it takes as long as a start, and serving goes on meanwhile.
+
+        Raises:
+            RequestError: This platform's definitions cannot change while it runs (``request-015``).
+        """
+        if self._renewed is None:
+            raise _not_declared(self.stack.name)
+        state, seen = self._renewed(), 0
+        for seen, batch in self.follower.batches(0):  # noqa: B007  (the last offset is the answer)
+            state.apply(batch)
+        return state, seen
+
+    def adopt(self, state: FeatureState, seen: int) -> int:
+        """Serves from another feature state, from the next request on; answers the log offset it stands at.
+
+        Belongs to the thread that ranks: what came since it was built is applied first.
+        """
+        for _, batch in self.follower.batches(seen):
+            state.apply(batch)
+        self._reader().state = state
+        return state.live.applied + 1
+
+    def _reader(self) -> LiveFeatures:
+        if not isinstance(self.stack.features, LiveFeatures):
+            raise _not_declared(self.stack.name)
+        return self.stack.features
+
     def explain(self, request: Request, item_id: int) -> Why:
         """Why the viewer is, or is not, shown this item. Changes no state."""
         return why(self._dry, self.dry_rank(request), request, item_id)
+
+
+def _not_declared(stack: str) -> RequestError:
+    return RequestError(
+        f"the features of {stack!r} cannot be read or changed here",
+        code="request-015",
+        status=409,
+        hint="ask a server that `mainstem serve` started on a workspace",
+    )
 
 
 def popular_rows(times_shown: np.ndarray, checked: np.ndarray, most: int = 500) -> Rows:

@@ -94,7 +94,7 @@ class Memory(Protocol):
     """State that changes with feedback or with what was served."""
 
     def apply(self, feedback: FeedbackBatch) -> None:
-        """Takes in outcomes, in time order."""
+        """Takes in outcomes, in the log's order: late ones come late."""
         ...
 
     def served(self, request: Request, rows: Rows) -> None:

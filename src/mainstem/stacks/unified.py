@@ -61,7 +61,7 @@ def _sources(catalog: Catalog, features: LiveFeatures, seed: int, now_ms: int) -
     return (
         ItemToItem(vectors),
         Interests(interest_clusters(vectors, INTERESTS, seed), quality),
-        Popular(features.state.item_quality),
+        Popular(lambda now_ms: features.state.item_quality(now_ms)),
         Connected(catalog.items.creator[:-1], catalog.items.created_ms[:-1]),
         Exploration(len(catalog.items), seed),
     )

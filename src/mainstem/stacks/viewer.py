@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +67,16 @@ class LiveFeatures:
     def items(self, request: Request, user: Viewer, rows: Rows) -> Floats:
         """Item and cross features of each candidate. Shapes: [n, i + x]."""
         return self.state.candidates(user.context, rows)
+
+    def read(self, request: Request, names: Sequence[str]) -> list[dict[str, Any]]:
+        """Some features of the viewer, and of each item the request names, as of now.
+
+        Raises:
+            FeatureError: There is no such feature, or it has no value of its own (``feature-017``).
+        """
+        surface = self._code.get(request.surface, -1)
+        ids = np.empty(0, np.int64) if request.item_ids is None else request.item_ids
+        return self.state.told(names, request.user_id, surface, request.scenario, request.now_ms, ids)
 
     def as_served(self, user: Viewer) -> AsServed:
         """What the viewer's features were, and as of where."""

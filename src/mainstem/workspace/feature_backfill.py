@@ -14,20 +14,19 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from mainstem.base.errors import FeatureError, RequestError, StoreError, did_you_mean
+from mainstem.base.errors import RequestError, StoreError, did_you_mean
 from mainstem.data.log import Log
 from mainstem.features.catalog import Catalog
 from mainstem.features.events import Events
 from mainstem.features.feedback import FeedbackBatch
-from mainstem.features.language.aggregate import Latest
-from mainstem.features.language.feature import EMPTY, KNOWN, STATES, Context, Feature
+from mainstem.features.language.feature import EMPTY, KNOWN, Feature
 from mainstem.features.language.feature_set import FeatureSet
-from mainstem.features.language.fold import Fold
 from mainstem.features.language.plan import Plan
 from mainstem.features.live import LiveState
 from mainstem.features.reading import Reading
 from mainstem.features.statics import Rates, Statics
 from mainstem.features.timeline import Timeline
+from mainstem.features.unified_state import readable, told_values
 from mainstem.features.unified_tables import unified_tables
 from mainstem.ranking.lesson import timeline
 from mainstem.ranking.model import load_statics
@@ -67,7 +66,7 @@ def backfill(workspace: Workspace, name: str, progress: Progress = lambda share:
         StoreError: The disk refused it (``store-010``); nothing is left under the final name.
     """
     features, log = feature_set(workspace), open_log(workspace)
-    feature = _feature(features, name)
+    feature = readable(features, name)
     wall, cpu = time.perf_counter(), time.process_time()
     line = _timeline(workspace, log, features.only([feature.name]))
     first = len(line.feedback) - log.impressions.height
@@ -92,7 +91,7 @@ def read_now(workspace: Workspace, name: str, user_id: int, item_id: int, surfac
         RequestError: The surface is not configured (``request-001``).
     """
     features, log = feature_set(workspace), open_log(workspace)
-    feature = _feature(features, name)
+    feature = readable(features, name)
     surfaces = tuple(workspace.settings.served())
     if surface not in surfaces:
         raise RequestError(
@@ -111,29 +110,11 @@ def read_now(workspace: Workspace, name: str, user_id: int, item_id: int, surfac
         "item_id": np.array([[item_id]]),
     }
     found = state.read(reading, given)
-    return [_told(column.name, found, column.vector, column.place, feature) for column in reading.columns]
-
-
-def _told(name: str, found: dict[str, Any], vector: str, place: int, feature: Feature) -> dict[str, Any]:
-    value = float(np.ravel(found[vector][..., place] if vector else found[name])[0])
-    state = EMPTY if np.isnan(value) else KNOWN
-    value = feature.when_empty if state == EMPTY else value
-    return {"column": name, "value": value, "state": STATES[state], "unit": feature.unit}
-
-
-def _feature(features: FeatureSet, name: str) -> Feature:
-    feature = features.by_name.get(name) or features.owner_of.get(name)
-    if feature is None:
-        raise FeatureError(
-            f"no feature is called {name!r}", code="feature-017", status=404, hint=did_you_mean(name, features.by_name)
-        )
-    if isinstance(feature.of, Context | Latest | Fold):
-        raise FeatureError(
-            f"{name!r} has no value of its own: it is part of the request, or a list or state that other features read",
-            code="feature-017",
-            hint="name a feature that reads it; `mainstem features` lists them",
-        )
-    return feature
+    rows: list[dict[str, Any]] = []
+    for column in reading.columns:
+        values = found[column.vector][..., column.place] if column.vector else found[column.name]
+        rows += told_values(column, np.ravel(values), given["item_id"][0] if values.ndim > 1 else None)
+    return rows
 
 
 def _timeline(workspace: Workspace, log: Log, features: FeatureSet) -> Timeline:

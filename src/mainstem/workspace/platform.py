@@ -58,6 +58,18 @@ def open_stack(workspace: Workspace, log: Log | None = None, until: int | None =
     return stack
 
 
+def renewed_state(workspace: Workspace, log: Log) -> FeatureState:
+    """The state after the log by the definitions as the workspace's file declares them now.
+
+    Raises:
+        FeatureError: They make no sense (``feature-…``).
+        ModelError: The model reads other features than they declare (``model-001``).
+    """
+    settings = Workspace.open(workspace.folder).settings
+    now = Workspace(workspace.folder, settings)
+    return state_of(log, load_model(now.unified_model, feature_set(now)), tuple(workspace.settings.served()))
+
+
 def open_live(workspace: Workspace, clock: Clock | None = None) -> Live:
     """The workspace's platform, ready to serve: stack, durable log, outside stacks."""
     log = open_log(workspace)
@@ -72,6 +84,7 @@ def open_live(workspace: Workspace, clock: Clock | None = None) -> Live:
         Follower(events, stack, surfaces, workspace.live / "state", _base(workspace, log)),
         _fallback(log, stack.catalog),
         ids=IdTable.read(workspace.log),
+        renewed=lambda: renewed_state(workspace, log),
         remotes={
             name: RemoteStack(name, remote.url, workspace.settings.serve.remote_budget_ms / 1e3)
             for name, remote in workspace.settings.remote.items()
