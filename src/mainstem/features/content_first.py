@@ -7,7 +7,7 @@ Sources, attributes and inner features come first; what the networks read follow
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from mainstem.base.heads import HEADS
 from mainstem.features.content_first_acts import ACTS, BITS, KEPT_ACTIONS, LONG_VIEW, SESSION_GAP_MS
@@ -15,14 +15,16 @@ from mainstem.features.content_first_items import CATEGORY_SLOTS, LENGTH_SLOTS
 from mainstem.features.language.aggregate import Latest, count, total
 from mainstem.features.language.feature import Attribute, Context, Feature
 from mainstem.features.language.feature_set import FeatureSet
+from mainstem.features.language.matched import Matched
 from mainstem.features.language.source import Source
 
 ACTIVITIES: Final = 6
 FOLLOWS_KEPT: Final = 256
 """How many follows of a viewer the source of followed creators looks at; the feature looks at all."""
 WINDOWS: Final = ("1h", "6h", "24h")
-_KEPT: Final = (*WINDOWS, "30h")
-"""What the windows are read from is kept six hours longer, for requests about a moment that has passed."""
+_KEPT: Final = "30h"
+"""What windows are read from is kept six hours longer than the longest, for requests about a moment that has passed."""
+_HOURS: Final[dict[str, Any]] = {"align": "clock", "step": "1h", "kept": _KEPT}
 
 _FLAGS: Final = ("past", "acts", "studied")
 _COLUMNS: Final = {
@@ -49,6 +51,7 @@ VIEWED: Final = Source(
         **_DERIVE,
         **{f"told_{head}": f"acts.told // {bit} % 2" for head, bit in BITS.items()},
         "watch_ms": "round(watch_s * 1000)",
+        "hours_of": "original_id",
         "followed_creator": "where(told_follow, creator, empty)",
         "profile_id": "where(studied == 1, user_id, empty)",
         "profile_category": "category_slot",
@@ -79,6 +82,11 @@ def _item(name: str, of: str, unit: str, about: str) -> Feature:
     return Feature(f"item_{name}", f"where(known(original_id), {of}, empty)", role="item", unit=unit, about=about)
 
 
+def _slot(name: str, of: str, slot: int, about: str) -> Feature:
+    """Whether a known item is in a slot; an unknown one is in none."""
+    return Feature(f"item_{name}_{slot}", f"{of} == {slot}", role="item", unit="0/1", about=about)
+
+
 def rate(hits: str, shown: str, prior: str | float, strength: float) -> str:
     """A share that starts at the prior and needs ``strength`` views to get half away from it."""
     return f"({hits} + {strength!r} * {prior}) / ({shown} + {strength!r})"
@@ -102,9 +110,17 @@ _STATE: Final = (
     Feature(
         "acts", ACTS, over="user_id", source=FEEDBACK, about=f"the last {KEPT_ACTIONS} views, the session, two tastes"
     ),
+    _inner("acts_there", "0 * acts.item + 1"),
     _inner("acts_creator", Attribute("items", "creator", "acts.item")),
     _inner("acts_long", f"acts.did // {LONG_VIEW} % 2 == 1"),
-    _inner("user_hours", count("seen"), "user_id", windows=_KEPT, align="clock", step="1h"),
+    *(
+        _inner(name, Matched(key, to, {"seen": "acts_there", "long": "acts_long"}))
+        for name, key, to in (
+            ("acts_of_item", "acts.item", "original_id"),
+            ("acts_of_creator", "acts_creator", "creator"),
+        )
+    ),
+    _inner("user_hours", count("seen"), "user_id", windows=WINDOWS, **_HOURS),
     *(
         _inner(f"profile_{name}", count(what), "profile_id")
         for name, what in (("seen", "seen"), ("long", "told_long_view"), ("liked", "told_like"))
@@ -123,8 +139,8 @@ _STATE: Final = (
     _inner("clicked_since", count("told_click and past == 0"), "original_id"),
     _inner("watched_ms", total("watch_ms", "seen and past == 0", scale=1.0), "original_id"),
     _inner("length_shown_ms", total("length_ms", "seen and past == 0 and known(watch_ms)", scale=1.0), "original_id"),
-    _inner("item_hours", count("seen"), "original_id", windows=_KEPT, align="clock", step="1h"),
-    _inner("item_long_hours", count("told_long_view"), "original_id", windows=("24h",), align="clock", step="1h"),
+    _inner("item_hours", count("seen"), "hours_of", windows=WINDOWS, **_HOURS),
+    _inner("item_long_hours", count("told_long_view"), "hours_of", windows=("24h",), **_HOURS),
     *(
         _inner(f"{of}_{name}", count(f"known(original_id) and {what}"), key)
         for of, key in (("creator", "creator"), ("category", "category_slot"), ("all", "everything"))
@@ -134,6 +150,11 @@ _STATE: Final = (
 
 _INNER: Final = (
     _inner("everything", "0 * user_id"),
+    _inner(
+        "hours_of",
+        "original_id",
+        about="the item again: its hours stand in a table of their own, which is read for all",
+    ),
     _inner("profile_id", "user_id"),
     _inner("profile_category", "coalesce(category_slot, 0)"),
     _inner("profile_length", "coalesce(length_slot, 0)"),
@@ -198,10 +219,10 @@ _PAIR: Final = (
         _pair(name, f"dot(vector, acts.{of}) / where({of}_length > 0, {of}_length, 1)", "cosine", about)
         for name, of, about in (("taste", "liked", "likeness to what they enjoy"), ("distaste", "passed", "and do not"))
     ),
-    _pair("item_seen", "log1p(count(acts.item == original_id))", "log count", "views of the item among the last 50"),
-    _pair("item_long", "any(acts.item == original_id and acts_long)", "0/1", "a long view of it among them"),
-    _pair("creator_seen", "log1p(count(acts_creator == creator))", "log count", "views of its creator among them"),
-    _pair("creator_long", "log1p(count(acts_creator == creator and acts_long))", "log count", "long ones of these"),
+    _pair("item_seen", "log1p(acts_of_item.seen)", "log count", "views of the item among the last 50"),
+    _pair("item_long", "acts_of_item.long > 0", "0/1", "a long view of it among them"),
+    _pair("creator_seen", "log1p(acts_of_creator.seen)", "log count", "views of its creator among them"),
+    _pair("creator_long", "log1p(acts_of_creator.long)", "log count", "long ones of these"),
     _pair("followed", "follow_times > 0", "0/1", "the viewer followed the creator"),
 )
 
@@ -226,8 +247,8 @@ _ITEM: Final = (
     _item("seconds", "log1p(length_ms / 1000)", "log s", "length"),
     _item("age_h", "log1p(max(now_ms - created_ms, 0) / 3600000)", "log h", "time since its upload"),
     _item("ad", "is_ad", "0/1", "an advertisement"),
-    *(_item(f"duration_{slot}", f"length_slot == {slot}", "0/1", "its length slot") for slot in range(LENGTH_SLOTS)),
-    *(_item(f"category_{slot}", f"category_slot == {slot}", "0/1", "its category") for slot in range(CATEGORY_SLOTS)),
+    *(_slot("duration", "length_slot", slot, "its length slot") for slot in range(LENGTH_SLOTS)),
+    *(_slot("category", "category_slot", slot, "its category") for slot in range(CATEGORY_SLOTS)),
 )
 
 CONTENT_FIRST: Final = FeatureSet((*_CONTEXT, *_ATTRIBUTES, *_INNER, *_STATE, *_USER, *_PAIR, *_ITEM))

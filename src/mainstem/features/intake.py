@@ -17,11 +17,13 @@ from mainstem.features.language.expression import Kind, Shape
 from mainstem.features.language.plan import Accumulator, FoldGroup, Group, Plan
 from mainstem.features.language.resolve import Resolver
 from mainstem.features.language.source import Source
+from mainstem.features.running import run_program
 from mainstem.features.steps import NO_KEY, Arrays, Tables, as_key, is_vector, run_steps
 
 Ints = NDArray[np.int64]
 _PRECISION: Final = {8: 6, 32: 8}
 _LARGEST: Final = float(2**62)
+_ROWS: Final = 1 << 16
 _EMPTY_FIELD: Final = UNTIMED
 """What stands for an empty field of a kept event."""
 
@@ -61,6 +63,7 @@ class Intake:
         self.groups, self.folds = plan.groups_of(source), plan.folds_of(source)
         self._tables = tables
         self.layout = _layout(self.groups)
+        self._key_names = tuple({name: None for group in self.groups for name in group.key})
         given = dict.fromkeys((*source.columns, "time_ms", *source.sees), Kind(Shape.R))
         resolver = Resolver(plan, given, source.derive, is_vector(tables), may_read=False)
         where = f"source {source.name!r}"
@@ -82,6 +85,7 @@ class Intake:
             outputs |= {f"{fold.name}_take_{name}": text for name, text in fold.fold.takes.items()}
         self._program = resolver.program(outputs, where)
         self._steps = resolver.steps
+        self._numbers = self._numbers_of_all()
 
     def take(self, events: Events, sees: Mapping[str, NDArray[Any]], watermark_ms: int) -> tuple[Taken, int]:
         """The rows of a batch, and the watermark after it.
@@ -96,14 +100,19 @@ class Intake:
         values: Arrays = {**events.columns, **sees, "time_ms": time_ms}
         values = {name: values[name] for name in (*self.source.columns, "time_ms", *self.source.sees)}
         run_steps(self._steps, values, self._tables, _no_read, {})
-        out = self._program.run(_with_times(values, time_ms))
+        out = run_program(self._program, _with_times(values, time_ms))
         inside = out["where"] > 0 if "where" in out else np.ones(len(events), np.bool_)
         kept = np.flatnonzero(on_time & inside)
         matrix = np.zeros((len(kept), self.layout.width), np.int64)
         matrix[:, self.layout.offset] = events.offset[kept]
+        self._numbers.fill(matrix, out, kept)
+        keys = {name: as_key(values[name])[kept] for name in self._key_names}
+        whens = {group.zone: group for group in self.groups}
+        clocks = {zone: clock_of(group, time_ms[kept], values, kept) for zone, group in whens.items()}
         missing = 0
         for group, columns in zip(self.groups, self.layout.groups, strict=True):
-            missing += self._fill(matrix, group, columns, values, out, kept, time_ms)
+            matrix[:, columns.when] = clocks[group.zone]
+            missing += self._fill(matrix, group, columns, values, keys, out, kept)
         folds = tuple(_of_fold(fold, values, out, kept) for fold in self.folds)
         late = int((~on_time).sum())
         return Taken(matrix, folds, kept, late, int((on_time & ~inside).sum()), missing), after
@@ -112,32 +121,78 @@ class Intake:
         """Whether an expression is just a column of whole numbers."""
         return self.source.columns.get(text) == "int64" and text != self.source.time
 
+    def _numbers_of_all(self) -> _Numbers:
+        """Which outputs become which words of all groups, but for registers and fields that are whole already."""
+        found: list[tuple[str, int, float, int, str]] = []
+        for group, at in zip(self.groups, self.layout.groups, strict=True):
+            for number, one in enumerate(group.accumulators):
+                if one.monoid != "registers":
+                    empty = IDENTITIES[{"add": 0, "min": 1, "max": 2}[one.monoid]]
+                    what = f"{one.value} of {group.source.name}"
+                    place = at.inputs[group.first_word[number]]
+                    found.append((_cell(group, "in", number), place, one.scale, empty, what))
+            for number, (name, text, scale) in enumerate(group.fields):
+                if not self._is_whole(text):
+                    found.append((_cell(group, "field", number), at.fields[number], scale, _EMPTY_FIELD, name))
+        return _Numbers.of(found)
+
     def _fill(
-        self, matrix: Ints, group: Group, at: GroupColumns, values: Arrays, out: Arrays, kept: Ints, time_ms: Ints
+        self, matrix: Ints, group: Group, at: GroupColumns, values: Arrays, keys: Arrays, out: Arrays, kept: Ints
     ) -> int:
-        """Writes one group's words; answers how many events had no key for it."""
+        """Writes one group's keys, registers and whole fields; answers how many events had no key for it."""
         keyed = np.ones(len(kept), np.bool_)
         for column, name in zip(at.keys, group.key, strict=True):
-            matrix[:, column] = as_key(values[name])[kept]
-            keyed &= matrix[:, column] != NO_KEY
+            matrix[:, column] = keys[name]
+            keyed &= keys[name] != NO_KEY
         counts = keyed
         if group.where:
             counts = keyed & (out[_cell(group, "where", 0)][kept] > 0)
         matrix[:, at.counts] = counts
-        matrix[:, at.when] = clock_of(group, time_ms[kept], values, kept)
-        place = 0
-        for number, accumulator in enumerate(group.accumulators):
-            words = quantised(out[_cell(group, "in", number)][kept], accumulator, group)
-            matrix[:, list(at.inputs[place : place + accumulator.words])] = words
-            place += accumulator.words
-        for number, (name, text, scale) in enumerate(group.fields):
+        for number, one in enumerate(group.accumulators):
+            if one.monoid == "registers":
+                first = group.first_word[number]
+                matrix[:, list(at.inputs[first : first + one.words])] = registers_of(
+                    out[_cell(group, "in", number)][kept], one
+                )
+        for number, (_, text, _) in enumerate(group.fields):
             if self._is_whole(text):  # as it is: an id of a hashed text needs all of its 63 bits
                 matrix[:, at.fields[number]] = np.asarray(values[text], np.int64)[kept]
-            else:
-                matrix[:, at.fields[number]] = fixed(
-                    out[_cell(group, "field", number)][kept], scale, _EMPTY_FIELD, name
-                )
         return int((~keyed).sum())
+
+
+@dataclass(frozen=True, slots=True)
+class _Numbers:
+    """Outputs of a program that become words of event rows, all at once.
+
+    Shapes: one entry an output.
+    """
+
+    names: tuple[str, ...]
+    places: Ints
+    scales: NDArray[np.float64]
+    empties: Ints
+    whats: tuple[str, ...]
+
+    @classmethod
+    def of(cls, found: list[tuple[str, int, float, int, str]]) -> _Numbers:
+        """From (output, place in the row, steps per unit, word of an empty value, how errors call it)."""
+        names, places, scales, empties, whats = zip(*found, strict=True) if found else ((), (), (), (), ())
+        arrays = (np.array(places, np.int64), np.array(scales, np.float64), np.array(empties, np.int64))
+        return cls(tuple(names), *arrays, tuple(whats))
+
+    def fill(self, matrix: Ints, out: Arrays, kept: Ints) -> None:
+        """Writes the words of the kept events."""
+        for start in range(0, len(kept) if self.names else 0, _ROWS):
+            some = kept[start : start + _ROWS]
+            values = np.stack([out[name][some] for name in self.names], axis=1)
+            scaled = np.rint(values * self.scales)
+            known = ~np.isnan(scaled)
+            whole = np.where(known, scaled, 0.0)
+            if (np.abs(whole) >= _LARGEST).any():
+                for at, what in enumerate(self.whats):
+                    fixed(values[:, at], float(self.scales[at]), 0, what)
+            words = np.where(known, whole.astype(np.int64), self.empties)
+            matrix[start : start + _ROWS, self.places] = words
 
 
 def _of_fold(fold: FoldGroup, values: Arrays, out: Arrays, kept: Ints) -> tuple[Ints, NDArray[np.float64]]:
@@ -156,14 +211,11 @@ def clock_of(group: Group, time_ms: Ints, values: Arrays, rows: Ints | slice = s
     return np.where(time_ms < 0, UNTIMED, time_ms + shift)
 
 
-def quantised(values: NDArray[np.float64], of: Accumulator, group: Group) -> Ints:
-    """An accumulator's input as whole numbers. Shapes: [n, words]."""
-    if of.monoid == "registers":
-        known = ~np.isnan(values)
-        bits = np.where(known, values + 0.0, 0.0).view(np.int64)
-        return np.where(known[:, None], register_words(bits, _PRECISION[of.words]), 0)
-    identity = IDENTITIES[{"add": 0, "min": 1, "max": 2}[of.monoid]]
-    return fixed(values, of.scale, identity, f"{of.value} of {group.source.name}")[:, None]
+def registers_of(values: NDArray[np.float64], of: Accumulator) -> Ints:
+    """What different values set in an accumulator's registers; empty ones nothing. Shapes: [n, words]."""
+    known = ~np.isnan(values)
+    bits = np.where(known, values + 0.0, 0.0).view(np.int64)
+    return np.where(known[:, None], register_words(bits, _PRECISION[of.words]), 0)
 
 
 def fixed(values: NDArray[np.float64], scale: float, empty: int, what: str) -> Ints:

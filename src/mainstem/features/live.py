@@ -20,6 +20,7 @@ from mainstem.features.folding import FoldState, add_fold
 from mainstem.features.intake import Intake
 from mainstem.features.kernel.arena import Arena
 from mainstem.features.kernel.shape import EVER
+from mainstem.features.kernel.slots import KeyRows
 from mainstem.features.language.expression import Kind, Shape
 from mainstem.features.language.feature import Context
 from mainstem.features.language.plan import FoldGroup, Group, Plan
@@ -37,7 +38,7 @@ from mainstem.features.reading import (
     keys_of,
     now_of,
 )
-from mainstem.features.steps import Arrays, Tables, is_vector, run_steps
+from mainstem.features.steps import NO_KEY, Arrays, Tables, is_vector, run_steps
 
 FUTURE_MS: Final = 5 * 60_000
 """How far ahead of now an event may lie before it is refused."""
@@ -45,6 +46,8 @@ FIRST_MS: Final = 631_152_000_000
 """Events before 1990 are refused where there is a clock: seconds taken for milliseconds, or no time at all."""
 FORMAT: Final = 1
 _FURTHEST_ZONE_MS: Final = 14 * 3_600_000
+_MANY: Final = 64
+"""Candidates from which it is worth looking which keys are the same."""
 _BESIDE: Final = "beside:"
 
 
@@ -174,7 +177,7 @@ class LiveState:
             return
         now = now_of(group, values, shape)
         if has_numbers(group):
-            add_numbers(group, arena.read(at, keys, now, group.windows), shape, values)
+            add_numbers(group, _read_each_once(arena, at, keys, now, group, shape), shape, values)
         if has_distinct(group):
             add_distinct(group, arena.read_registers(at, keys, now, group.windows), shape, values)
 
@@ -388,6 +391,20 @@ def state_fingerprint(plan: Plan) -> str:
 
 def _shape_of(reading: Reading, group: Group | FoldGroup) -> Shape:
     return reading.group_shapes[group.name]
+
+
+def _read_each_once(
+    arena: Arena, at: int, keys: NDArray[np.int64], now: NDArray[np.int64], group: Group, shape: tuple[int, ...]
+) -> NDArray[np.float64]:
+    """The windows of keys; of one request's many candidates each different key is read once."""
+    if shape[0] > 1 or len(keys) < _MANY:
+        return arena.read(at, keys, now, group.windows)
+    different = KeyRows(keys.shape[1])
+    place = different.made(keys)
+    if 2 * different.count >= len(keys):
+        return arena.read(at, keys, now, group.windows)
+    few = np.concatenate([different.keys, np.full((1, keys.shape[1]), NO_KEY)])
+    return arena.read(at, few, now[: len(few)], group.windows)[place]
 
 
 def _infinite(events: Events) -> int:

@@ -13,6 +13,7 @@ from mainstem.features.attributes import AttributeTable
 from mainstem.features.kernel.match import matched
 from mainstem.features.language.plan import FoldGroup, Group
 from mainstem.features.language.resolve import Call, Compute, LookUp, Match, ReadGroup, Step
+from mainstem.features.running import run_program
 
 Arrays = dict[str, NDArray[Any]]
 Tables = Mapping[str, AttributeTable]
@@ -47,7 +48,7 @@ def run_steps(
             values[step.name] = _called(step, values, past)
         else:
             assert isinstance(step, Compute)
-            values.update(step.program.run(values))
+            values.update(run_program(step.program, values))
 
 
 def _called(step: Call, values: Arrays, past: bool) -> NDArray[np.float64]:

@@ -68,9 +68,16 @@ from mainstem.features.kernel.memory import (
 )
 from mainstem.features.kernel.pack import fits_memory, unpack_record
 from mainstem.features.kernel.prefetch import prefetch
-from mainstem.features.kernel.rules import identity_of, tile_of
-from mainstem.features.kernel.shape import UNTIMED
-from mainstem.features.kernel.state import add_event, clear_record, read_listed, read_window
+from mainstem.features.kernel.rules import as_float, identity_of, oldest_tile, tile_of
+from mainstem.features.kernel.shape import DECAY, EVER, UNTIMED
+from mainstem.features.kernel.state import (
+    add_event,
+    clear_record,
+    combine_words,
+    read_listed,
+    read_window,
+    window_words,
+)
 
 AHEAD = 4
 """Events between one stage of the look-ahead and the next."""
@@ -345,6 +352,27 @@ def _look_ahead_keys(mem, index, group: int, keys, at: int) -> None:
 
 
 @njit(cache=True, nogil=True)
+def _read_numbers(mem, description: int, record: int, now: int, asked, values, request: int, window: int) -> None:
+    """What `read_window` gives for sums and extremes, with two arrays to pass instead of five: a third of its time."""
+    level, reach, kind = asked
+    ops, inputs = mem[description + OPS], mem[description + INPUTS]
+    if record == 0 or (level != EVER and now == UNTIMED):
+        for j in range(inputs):
+            values[request, window, j] = as_float(mem[ops + j], identity_of(mem[ops + j]))
+    elif level == EVER:
+        at = record + mem[description + EVER_AT]
+        for j in range(inputs):
+            values[request, window, j] = as_float(mem[ops + j], mem[at + j])
+    else:
+        current = tile_of(now, mem[mem[description + HOPS] + level])
+        oldest = oldest_tile(current, reach, kind)
+        first, last = window_words(mem, description, record, level, oldest, current)
+        for j in range(inputs):
+            op = mem[ops + j]
+            values[request, window, j] = as_float(op, combine_words(mem, first, last, 1 + inputs, j, op))
+
+
+@njit(cache=True, nogil=True)
 def read_keys(mem, index, group: int, keys, now, codes, weights, values, raw, exact: bool) -> None:
     """Reads all windows of all keys; see `state.read_window` for the arrays."""
     description = mem[GROUP_TABLE + group]
@@ -352,6 +380,10 @@ def read_keys(mem, index, group: int, keys, now, codes, weights, values, raw, ex
         _look_ahead_keys(mem, index, group, keys, request)
         record = find_record(mem, index, group, keys, request)
         for window in range(codes.shape[0]):
+            if not exact and codes[window, 2] != DECAY:
+                asked = (codes[window, 0], codes[window, 1], codes[window, 2])
+                _read_numbers(mem, description, record, now[request], asked, values, request, window)
+                continue
             read_window(mem, description, record, now[request], codes, weights, values, raw, exact, request, window)
 
 

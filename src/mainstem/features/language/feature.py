@@ -87,6 +87,7 @@ class Feature:
         align: ``cover`` begins a window at a whole step before it (at least its length); ``clock`` counts whole steps of
             ``step`` with the running one, as "today and the six days before" does.
         step: How finely a window moves; chosen by the window's length when empty (5 min below 12 h, 1 h below 12 d, else 1 d).
+        kept: For how long steps are kept, where that is longer than the longest window: for requests about the recent past.
         zone: Whose clock the steps follow: UTC, or the local time that ``utc_offset_ms`` of event and request tells.
         width: How many columns a vector attribute fills, ``name_0`` and so on.
         role: Which side of the ranker's input it is; none for one that only other features read.
@@ -103,6 +104,7 @@ class Feature:
     windows: tuple[str, ...] = ("ever",)
     align: Align = "cover"
     step: str = ""
+    kept: str = ""
     zone: Zone = "utc"
     role: Role = ""
     dtype: Literal["float32", "float64"] = "float32"
@@ -163,7 +165,7 @@ class Feature:
             what = " ".join(of.split())
         else:
             what = {type(of).__name__: _plain(of)}
-        return {
+        return ({"kept": self.kept} if self.kept else {}) | {
             "name": self.name,
             "of": what,
             "over": list(self.key),

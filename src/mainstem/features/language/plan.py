@@ -114,11 +114,11 @@ class Plan:
         self.features = features
         drafts: dict[tuple[str, ...], _Draft] = {}
         self._finish: dict[str, str] = {}
+        tiled = {_table_of(f) for f in features if isinstance(f.of, Aggregate) and set(f.windows) != {"ever"}}
         for feature in features:
             if isinstance(feature.of, Aggregate | Latest):
-                assert feature.source is not None
                 latest = feature.name if isinstance(feature.of, Latest) else ""
-                place = (feature.source.name, *feature.key, feature.zone, latest, _family(feature))
+                place = (*_table_of(feature), latest, _family(feature, _table_of(feature) in tiled))
                 draft = drafts.setdefault(place, _Draft(f"g{len(drafts)}", feature))
                 self._finish |= draft.take(feature)
         self.groups = tuple(draft.group() for draft in drafts.values())
@@ -280,7 +280,8 @@ class _Draft:
             )
         reach = span // hop
         level = list(self._hops).index(hop) if hop in self._hops else len(self._hops)
-        self._hops[hop] = max(self._hops.get(hop, 0), reach + 1)
+        kept = -(-duration_ms(feature.kept) // hop) if feature.kept else 0
+        self._hops[hop] = max(self._hops.get(hop, 0), reach + 1, kept + 1)
         kind = CLOCK if feature.align == "clock" else COVER
         weights: tuple[float, ...] = ()
         if of.half_life:
@@ -289,13 +290,21 @@ class _Draft:
         return self._windows.setdefault(Window(level, reach, kind, weights), len(self._windows))
 
 
-def _family(feature: Feature) -> str:
-    """What is kept together: sums have running totals that extremes and registers, which cannot be taken back, have not."""
+def _table_of(feature: Feature) -> tuple[str, ...]:
+    assert feature.source is not None
+    return (feature.source.name, *feature.key, feature.zone)
+
+
+def _family(feature: Feature, tiled: bool) -> str:
+    """What is kept together: sums have running totals that extremes and registers, which cannot be taken back, have not.
+
+    Where nothing of the table is read in windows there are no totals to keep apart, and one look is cheaper than two.
+    """
     if isinstance(feature.of, Latest):
         return "list"
     assert isinstance(feature.of, Aggregate)
     monoid = next(iter(feature.of.parts.values())).monoid
-    return "extreme" if monoid in ("min", "max") else monoid
+    return ("extreme" if tiled else "add") if monoid in ("min", "max") else monoid
 
 
 def _step_ms(span_ms: int) -> int:
