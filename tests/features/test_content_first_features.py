@@ -308,7 +308,9 @@ VECTORS = np.vstack([np.random.default_rng(1).normal(size=(5, CONTENT_DIM)), np.
 def _acted(*events: tuple[float, int, int, int]) -> tuple[np.ndarray, np.ndarray]:
     """State and what was told after (item, time, viewed, did); an item is also the row of its content."""
     state, told = np.tile(ACTS.starts(), (1, 1)), np.full((len(events), 1), np.nan)
-    inputs = np.array([(item, time_ms, did, item, viewed, 1) for item, time_ms, viewed, did in events], np.float64)
+    inputs = np.array(
+        [(item, time_ms, did, item, viewed, 1, item) for item, time_ms, viewed, did in events], np.float64
+    )
     act(state, np.zeros(len(events), np.int64), inputs, told, (VECTORS,))
     return state[0], told[:, 0]
 

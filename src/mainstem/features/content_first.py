@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from mainstem.base.heads import HEADS
-from mainstem.features.content_first_acts import ACTS, BITS, KEPT_ACTIONS, LONG_VIEW, SESSION_GAP_MS
+from mainstem.features.content_first_acts import ACTS, BITS, KEPT_ACTIONS, SESSION_GAP_MS
 from mainstem.features.content_first_items import CATEGORY_SLOTS, LENGTH_SLOTS
 from mainstem.features.language.aggregate import Latest, count, total
 from mainstem.features.language.feature import Attribute, Context, Feature
@@ -20,7 +20,7 @@ from mainstem.features.language.source import Source
 
 ACTIVITIES: Final = 6
 FOLLOWS_KEPT: Final = 256
-"""How many follows of a viewer the source of followed creators looks at; the feature looks at all."""
+"""How many follows of a viewer are kept, the latest."""
 WINDOWS: Final = ("1h", "6h", "24h")
 _KEPT: Final = "30h"
 """What windows are read from is kept six hours longer than the longest, for requests about a moment that has passed."""
@@ -52,7 +52,6 @@ VIEWED: Final = Source(
         **{f"told_{head}": f"acts.told // {bit} % 2" for head, bit in BITS.items()},
         "watch_ms": "round(watch_s * 1000)",
         "hours_of": "original_id",
-        "followed_creator": "where(told_follow, creator, empty)",
         "profile_id": "where(studied == 1, user_id, empty)",
         "profile_category": "category_slot",
         "profile_length": "length_slot",
@@ -110,14 +109,11 @@ _STATE: Final = (
     Feature(
         "acts", ACTS, over="user_id", source=FEEDBACK, about=f"the last {KEPT_ACTIONS} views, the session, two tastes"
     ),
-    _inner("acts_there", "0 * acts.item + 1"),
-    _inner("acts_creator", Attribute("items", "creator", "acts.item")),
-    _inner("acts_long", f"acts.did // {LONG_VIEW} % 2 == 1"),
     *(
-        _inner(name, Matched(key, to, {"seen": "acts_there", "long": "acts_long"}))
+        _inner(name, Matched(key, to, {"seen": "acts.one", "long": "acts.long"}))
         for name, key, to in (
             ("acts_of_item", "acts.item", "original_id"),
-            ("acts_of_creator", "acts_creator", "creator"),
+            ("acts_of_creator", "acts.creator", "creator"),
         )
     ),
     _inner("user_hours", count("seen"), "user_id", windows=WINDOWS, **_HOURS),
@@ -130,8 +126,10 @@ _STATE: Final = (
         for of in ("category", "length")
         for name, what in (("seen", "seen"), ("long", "told_long_view"))
     ),
-    _inner("follows", Latest(FOLLOWS_KEPT, {"creator": "creator"}, False, "told_follow"), "user_id"),
-    _inner("follow_times", count(), ("user_id", "followed_creator")),
+    _inner(
+        "follows", Latest(FOLLOWS_KEPT, {"creator": "creator", "one": "told_follow"}, False, "told_follow"), "user_id"
+    ),
+    _inner("followed", Matched("follows.creator", "creator", {"times": "follows.one"})),
     _inner("seen_ever", count("seen"), "original_id"),
     _inner("long_ever", count("told_long_view"), "original_id"),
     _inner("liked_ever", count("told_like"), "original_id"),
@@ -152,14 +150,14 @@ _INNER: Final = (
     _inner("everything", "0 * user_id"),
     _inner(
         "hours_of",
-        "original_id",
-        about="the item again: its hours stand in a table of their own, which is read for all",
+        Attribute("items", "original_id", "item_id"),
+        about="the item again: its hours stand in a table of their own",
     ),
     _inner("profile_id", "user_id"),
-    _inner("profile_category", "coalesce(category_slot, 0)"),
-    _inner("profile_length", "coalesce(length_slot, 0)"),
-    _inner("followed_creator", "creator"),
-    _inner("follow_count", "count(known(follows.creator))", about="follows kept; read with their creators"),
+    *(
+        _inner(f"profile_{of}", Attribute("items", f"profile_{of}", "item_id"), about="an unknown item is in slot 0")
+        for of in ("category", "length")
+    ),
     _inner("base_rate", rate("all_long", "all_seen", 0.3, 100.0), unit="share"),
     _inner("own_rate", rate("profile_long", "profile_seen", "base_rate", 5.0), unit="share"),
     _inner("category_rate", rate("category_long", "category_seen", "base_rate", 50.0), unit="share"),
@@ -223,7 +221,7 @@ _PAIR: Final = (
     _pair("item_long", "acts_of_item.long > 0", "0/1", "a long view of it among them"),
     _pair("creator_seen", "log1p(acts_of_creator.seen)", "log count", "views of its creator among them"),
     _pair("creator_long", "log1p(acts_of_creator.long)", "log count", "long ones of these"),
-    _pair("followed", "follow_times > 0", "0/1", "the viewer followed the creator"),
+    _pair("followed", "followed.times > 0", "0/1", "the viewer followed the creator"),
 )
 
 _ITEM: Final = (

@@ -26,8 +26,8 @@ ENJOYED: Final = sum(BITS[name] for name in ("like", "follow", "comment", "forwa
 
 _FADE: Final = 0.9
 _COUNT, _LAST, _SESSION = 0, 1, 2
-_ITEM, _DID, _TIME = 3, 3 + KEPT_ACTIONS, 3 + 2 * KEPT_ACTIONS
-_LIKED, _PASSED = 3 + 3 * KEPT_ACTIONS, 3 + 3 * KEPT_ACTIONS + CONTENT_DIM
+_ITEM, _CREATOR, _DID, _LONG, _ONE, _TIME = (3 + place * KEPT_ACTIONS for place in range(6))
+_LIKED, _PASSED = _TIME + KEPT_ACTIONS, _TIME + KEPT_ACTIONS + CONTENT_DIM
 
 
 @njit(cache=True, nogil=True)
@@ -41,13 +41,13 @@ def _join_taste(one, did: int, vectors, row: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _see(one, item: float, did: int, time_ms: float) -> None:
+def _see(one, item: float, creator: float, did: int, time_ms: float) -> None:
     """Puts a view before the others; the fiftieth goes."""
-    for place in range(KEPT_ACTIONS - 1, 0, -1):
-        one[_ITEM + place] = one[_ITEM + place - 1]
-        one[_DID + place] = one[_DID + place - 1]
-        one[_TIME + place] = one[_TIME + place - 1]
-    one[_ITEM], one[_DID], one[_TIME] = item, np.float64(did), time_ms
+    for first in (_ITEM, _CREATOR, _DID, _LONG, _ONE, _TIME):
+        for place in range(first + KEPT_ACTIONS - 1, first, -1):
+            one[place] = one[place - 1]
+    one[_ITEM], one[_CREATOR], one[_TIME], one[_ONE] = item, creator, time_ms, 1.0
+    one[_DID], one[_LONG] = np.float64(did), np.float64(did & LONG_VIEW > 0)
     one[_COUNT] += 1.0
     one[_SESSION] = 1.0 if time_ms - one[_LAST] > SESSION_GAP_MS else one[_SESSION] + 1.0
     one[_LAST] = max(one[_LAST], time_ms)
@@ -81,7 +81,7 @@ def act(state, rows, inputs, told, beside):
         row = np.int64(inputs[at, 3]) if item == item else -1
         if inputs[at, 4] > 0:
             if inputs[at, 5] > 0:
-                _see(one, item, did, time_ms)
+                _see(one, item, inputs[at, 6], did, time_ms)
                 _join_taste(one, did, vectors, row)
             told[at, 0] = did
         elif did > 0:
@@ -91,6 +91,7 @@ def act(state, rows, inputs, told, beside):
             held = np.int64(one[_DID + place])
             new = did & ~held
             one[_DID + place] = np.float64(held | did)
+            one[_LONG + place] = np.float64((held | did) & LONG_VIEW > 0)
             if new & ENJOYED:
                 _join_taste(one, new, vectors, row)
             told[at, 0] = new
@@ -102,7 +103,10 @@ ACTS: Final = Fold(
         "last_ms": number(),
         "session_views": number(),
         "item": listed(KEPT_ACTIONS),
+        "creator": listed(KEPT_ACTIONS),
         "did": listed(KEPT_ACTIONS),
+        "long": listed(KEPT_ACTIONS),
+        "one": listed(KEPT_ACTIONS),
         "time": listed(KEPT_ACTIONS),
         "liked": vector(CONTENT_DIM),
         "passed": vector(CONTENT_DIM),
@@ -114,6 +118,7 @@ ACTS: Final = Fold(
         "row": "vector_row",
         "seen": "seen",
         "acts": "acts",
+        "creator": "creator",
     },
     run=act,
     tells=("told",),

@@ -64,14 +64,16 @@ class ContentReader:
         self.state = state
         live = state.live
         self._sides = SideReader(live, ("user",), ("cross", "item"), np.float64)
-        self._follows = Reading(live.plan, live.tables, ("follow_count",))
+        self._follows = next(group for group in live.plan.groups if group.latest == "follows")
+        self._reading = Reading(live.plan, live.tables, ("pair_followed",))
 
     def user(self, request: Request) -> ContentViewer:
         """The viewer as of now. When the lookup fails, only the network is blind: sources and rules still see them."""
         self.state.catch_up(request.now_ms)
         given = {"user_id": np.array([request.user_id], np.int64), "now_ms": np.array([request.now_ms], np.int64)}
         side, read = self._sides.user(given, {})
-        follows = self.state.live.read(self._follows, given)["follows.creator"][0]
+        self.state.live.read_group(self._reading, self._follows, read)
+        follows = read["follows.creator"][0]
         ids, did = read["acts.item"][0], read["acts.did"][0]
         known = np.flatnonzero(~np.isnan(ids))
         recent = self.state.catalog.item_rows(ids[known].astype(np.int64)).astype(np.int64)

@@ -36,6 +36,8 @@ def _items(items: ContentItems) -> AttributeTable:
         "creator": unknown_last(items.creator),
         "category_slot": unknown_last(items.category),
         "length_slot": unknown_last(items.length_slot),
+        "profile_category": items.category.astype(np.float64),
+        "profile_length": items.length_slot.astype(np.float64),
         "length_ms": unknown_last(np.rint(items.length_s * 1000.0)),
         "created_ms": unknown_last(items.created_ms),
         "is_ad": unknown_last(items.is_ad),
