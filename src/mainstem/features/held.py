@@ -13,13 +13,17 @@ from numpy.typing import NDArray
 from mainstem.features.language.expression import Kind, Shape
 from mainstem.features.language.plan import FoldGroup, Group
 from mainstem.features.language.program import Bound, Program
-from mainstem.features.language.resolve import Compute
+from mainstem.features.language.resolve import Compute, LookUp, Step
 from mainstem.features.live import LiveState
-from mainstem.features.reading import Reading
+from mainstem.features.reading import Reading, reads_and_fills
 from mainstem.features.steps import Arrays, run_steps
 
 _FIRST_SIZE: Final = 640
 """Candidates that fit before the arrays have to grow."""
+
+
+_MOST_KNOWN: Final = 4_096
+"""So many different values of what stands still are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +52,11 @@ class HeldReading:
     Args:
         state: Where features are read.
         columns: The published columns, in order.
+        still: Names of the request of whose values there are few different ones, such as its surface: what follows from
+            them and the attribute tables alone is looked up once for each.
     """
 
-    def __init__(self, state: LiveState, columns: Sequence[str]) -> None:
+    def __init__(self, state: LiveState, columns: Sequence[str], still: Sequence[str] = ()) -> None:
         self.state = state
         self.reading = Reading(state.plan, state.tables, columns)
         self._shapes = {column.name: self.reading.shape_of(column) for column in self.reading.columns}
@@ -58,6 +64,9 @@ class HeldReading:
         self._of_request = [at for at, shape in enumerate(shapes) if shape is Shape.R]
         self._of_candidate = [at for at, shape in enumerate(shapes) if shape is Shape.C]
         self._local = threading.local()
+        self.needs = frozenset(self.reading.program.names).union(*(reads_of_step(step) for step in self.reading.steps))
+        self._still, self._follows = tuple(still), _following(self.reading.steps, still)
+        self._known: dict[tuple[bytes, ...], Arrays] = {}
 
     def values(self, given: Arrays, n: int = 1, rows: Arrays | None = None) -> Arrays:
         """Every column by its name, and all they were made of save what belongs to the candidates.
@@ -83,6 +92,8 @@ class HeldReading:
 
     def _run(self, given: Arrays, rows: Arrays, n: int) -> tuple[Arrays, Bound]:
         values = dict(given)
+        known = tuple(values[name].tobytes() for name in self._still)
+        values.update(self._known.get(known, {}))
         for step in self.reading.steps:
             if step.name in values:
                 continue
@@ -92,6 +103,8 @@ class HeldReading:
                     values[output.name] = _result(bound, output.name, output.kind.shape, n)
             else:
                 run_steps((step,), values, self.state.tables, self._read, rows)
+        if self._follows and known not in self._known and len(self._known) < _MOST_KNOWN:
+            self._known[known] = {name: values[name] for name in self._follows}
         return values, self._held(self.reading.program, n).run(values, n)
 
     def _read(self, group: Group | FoldGroup, values: Arrays) -> None:
@@ -119,3 +132,19 @@ class HeldReading:
 def _result(bound: Bound, name: str, shape: Shape, n: int) -> NDArray[np.float64]:
     found = bound.result(name)
     return found[..., :n].copy() if shape.candidate else found.copy()
+
+
+def reads_of_step(step: Step) -> tuple[str, ...]:
+    """The names that a step reads."""
+    return reads_and_fills(step)[0]
+
+
+def _following(steps: Sequence[Step], still: Sequence[str]) -> tuple[str, ...]:
+    """What look-ups and programs make of some names alone."""
+    found = set(still)
+    out = []
+    for step in steps:
+        if still and isinstance(step, LookUp | Compute) and found.issuperset(reads_of_step(step)):
+            found.add(step.name)
+            out.append(step.name)
+    return tuple(out)

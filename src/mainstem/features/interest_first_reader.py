@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -20,12 +21,13 @@ from mainstem.features.interest_first import HALF_LIFE_MS, INTEREST_FIRST, PROGR
 from mainstem.features.interest_first_artefacts import Artefacts
 from mainstem.features.interest_first_ledger import Account, Ledger
 from mainstem.features.interest_first_plan import Plan
-from mainstem.features.interest_first_posts import INTEREST, KINDS, Keys, Posts
+from mainstem.features.interest_first_posts import INTEREST, KINDS, Posts
 from mainstem.features.interest_first_snapshot import packed, read_snapshot, unpacked, write_snapshot
 from mainstem.features.interest_first_tables import interest_first_tables, landmark_ms
 from mainstem.features.kernel.match import distinct
 from mainstem.features.language.plan import Plan as FeaturePlan
 from mainstem.features.live import LiveState
+from mainstem.features.mirror import Mirror
 from mainstem.features.steps import Arrays
 
 STREAM: Final = "feedback"
@@ -51,20 +53,21 @@ _LISTS: Final = (
 )
 _USUAL: Final = ("past_places", "usual_touched", "usual_viewed")
 _SHARES: Final = "topic_share"
+_STILL: Final = ("surface", "cohort", "topic", "everyone")
 
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What one user was served lately, oldest first. Shapes: [k]; ``kept[kinds, k]`` are slots."""
+    """What one user was served lately, oldest first. Shapes: [k]; ``kept`` are slots by kind."""
 
-    kept: Keys
+    kept: Mapping[int, Floats]
     time_ms: Ids
     depth: Floats
     joined: NDArray[np.bool_]
 
-    def slots(self, kind: int, rows: NDArray[np.bool_] | slice = slice(None)) -> Keys:
+    def slots(self, kind: int, rows: NDArray[np.bool_] | slice = slice(None)) -> Rows:
         """Slots of one kind of some of the posts, oldest first."""
-        return self.kept[kind][rows]
+        return self.kept[kind][rows].astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +118,9 @@ class InterestFirstReader:
         self._landmark_ms = landmark_ms(until)
         tables = interest_first_tables(posts, artefacts, cohort_of, self._codes, until)
         self.state = LiveState(FeaturePlan(INTEREST_FIRST), tables)
-        self._viewer = HeldReading(self.state, (*_LISTS, *_USUAL, _OF_TOPIC, _SHARES))
+        self._viewer = HeldReading(self.state, (*_LISTS, *_USUAL, _OF_TOPIC, _SHARES), _STILL)
         self._same = HeldReading(self.state, _OF_VIEWER)
-        self._shares, self._post = HeldReading(self.state, (_SHARES,)), HeldReading(self.state, _OF_POST)
+        self._shares, self._post = HeldReading(self.state, (_SHARES,), _STILL), HeldReading(self.state, _OF_POST)
         self._kinds = [(at, HeldReading(self.state, _OF_KIND[KINDS[at]])) for at in range(INTEREST, len(KINDS))]
         self._columns = {kind: [SIGNALS.index(name) for name in names] for kind, names in _OF_KIND.items()}
         self._of_viewer = [SIGNALS.index(name) for name in _OF_VIEWER]
@@ -127,6 +130,7 @@ class InterestFirstReader:
         self._latest: tuple[Request | None, Floats] = (None, np.empty(0))
         for start in range(0, len(log), _CHUNK):
             self._take_in(log.take(slice(start, start + _CHUNK)), logged=True)
+        self._mirrors = self._mirrored()
 
     def user(self, request: Request) -> Viewer:
         """The viewer's side. A failed lookup (``features``) leaves the cohort, which is static, and the account."""
@@ -138,7 +142,7 @@ class InterestFirstReader:
             shares=shares,
             account=self._ledger.of(request.user_id),
             plan=self._artefacts.plans[request.surface],
-            cohort=self._cohort(request.user_id),
+            cohort=int(held["cohort"][0]),
             held=held,
         )
 
@@ -155,7 +159,9 @@ class InterestFirstReader:
         out[:, self._of_viewer] = self._same.matrix(held, 1)
         for kind, reading in self._kinds:
             different, places = distinct(slots[:, kind])
-            given = {**held, f"{KINDS[kind]}_slot": different[None, :]}
+            crowd = self._mirrors[kind].read(different)
+            given = {name: held[name] for name in reading.needs if name in held}
+            given |= crowd | {f"{KINDS[kind]}_slot": different[None, :]}
             out[:, self._columns[KINDS[kind]]] = reading.matrix(given, len(different))[places]
         return out
 
@@ -177,6 +183,9 @@ class InterestFirstReader:
                 hint="`mainstem train` again; the next start then replays the log under the new day",
             )
         self._take_in(feedback, logged=False)
+        touched = self._posts.slots[self._posts.catalog.item_rows(feedback.item_id)]
+        for kind, mirror in self._mirrors.items():
+            mirror.refresh(np.unique(touched[:, kind]))
 
     def served(self, request: Request, rows: Rows) -> None:
         """Books what was shown, and what the viewer's first interests are owed now."""
@@ -201,6 +210,7 @@ class InterestFirstReader:
         arrays = read_snapshot(path, self._posts.catalog.items.ids)
         self.state.restore(arrays, json.loads(arrays["head"].tobytes()))
         self._ledger.accounts = unpacked("accounts", Account, arrays)
+        self._mirrors = self._mirrored()
 
     def _given(self, request: Request) -> Arrays:
         """The request's context, and every interest in turn."""
@@ -211,6 +221,7 @@ class InterestFirstReader:
             "now_ms": request.now_ms,
             "surface": self._codes.get(request.surface, -1),
             "scenario": request.scenario,
+            "cohort": self._cohort(request.user_id),
             "everyone": PROGRAM,
         }
         given: Arrays = {name: np.array([number], np.int64) for name, number in numbers.items()}
@@ -218,6 +229,14 @@ class InterestFirstReader:
 
     def _take_in(self, feedback: FeedbackBatch, logged: bool) -> None:
         self.state.apply(STREAM, served_events(feedback, self.state.applied + 1, logged))
+
+    def _mirrored(self) -> dict[int, Mirror]:
+        """What everybody did by slot of each kind of key: a request picks what it would search for."""
+        sizes = self._posts.sizes
+        return {
+            kind: Mirror(self.state, reading.reading, f"{KINDS[kind]}_slot", int(sizes[kind]))
+            for kind, reading in self._kinds
+        }
 
     def _cohort(self, user_id: int) -> int:
         return int(self._cohort_of[self._posts.catalog.user_rows(np.array([user_id], np.int64))[0]])
@@ -237,10 +256,13 @@ def served_events(feedback: FeedbackBatch, first_offset: int, logged: bool) -> E
 
 def _past(held: Arrays, places: int) -> Past:
     """The kept posts, oldest first."""
-    kept = {name: held[f"kept_{name}"][0, :places][::-1] for name in (*KINDS, "depth", "joined", "shown_ms")}
+
+    def oldest_first(name: str) -> Floats:
+        return held[f"kept_{name}"][0, :places][::-1]
+
     return Past(
-        kept=np.stack([kept[kind] for kind in KINDS]).astype(np.int64),
-        time_ms=kept["shown_ms"].astype(np.int64),
-        depth=kept["depth"],
-        joined=kept["joined"] > 0,
+        kept={at: oldest_first(kind) for at, kind in enumerate(KINDS)},
+        time_ms=oldest_first("shown_ms").astype(np.int64),
+        depth=oldest_first("depth"),
+        joined=oldest_first("joined") > 0,
     )

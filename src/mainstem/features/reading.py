@@ -104,7 +104,7 @@ class Reading:
         parts: tuple[list[Step], list[Step]] = ([], [])
         late: set[str] = set()
         for step in self.steps:
-            reads, fills = _reads_and_fills(step)
+            reads, fills = reads_and_fills(step)
             is_late = not late.isdisjoint(reads) or any(self._is_large(name) for name in (*reads, *fills))
             late.update(fills if is_late else ())
             parts[is_late].append(step)
@@ -114,7 +114,8 @@ class Reading:
         return self.kinds[name].vector or self.kinds[name].shape.listed
 
 
-def _reads_and_fills(step: Step) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def reads_and_fills(step: Step) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names that a step reads, and those it fills."""
     if isinstance(step, LookUp):
         return (step.key,), (step.name,)
     if isinstance(step, Compute):
