@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mainstem.cli import data, features
+from mainstem.cli import data, features, parity
 from mainstem.cli.options import HERE, AsJson, Folder, Quiet, Seed
 from mainstem.cli.terminal import NO, Terminal, table, why_text
 
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(features.app, name="features")
+app.add_typer(parity.app, name="parity")
 config = typer.Typer(no_args_is_help=True, help="What is set, and by whom.")
 app.add_typer(config, name="config")
 

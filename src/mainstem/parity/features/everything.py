@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, Final
+
 from mainstem.features.language.expression import Kind, Shape
 from mainstem.features.language.feature import Attribute, Context, Feature, Listed, PythonFunction
 from mainstem.features.language.fold import Fold
 from mainstem.features.language.plan import Plan
+from mainstem.features.language.program import Program
 from mainstem.features.language.resolve import Resolver, Step
 from mainstem.features.reading import Column, Reading
-from mainstem.features.steps import Tables, is_vector
+from mainstem.features.steps import Arrays, Tables, is_vector
 
-LOGGED_ONLY = (Context, Listed, PythonFunction)
+LOGGED_ONLY: Final = (Context, Listed, PythonFunction)
 """What is not recomputed: the request's own numbers, what is cut from a list that is compared itself, functions of our own."""
 
 
@@ -20,9 +24,10 @@ class Everything(Reading):
     Args:
         plan: What is compiled.
         tables: Where attributes come from.
+        wanted: Which of the columns, by their kind; all when None.
     """
 
-    def __init__(self, plan: Plan, tables: Tables) -> None:
+    def __init__(self, plan: Plan, tables: Tables, wanted: Callable[[Kind], bool] | None = None) -> None:
         self.plan, self.tables = plan, tables
         given = {
             feature.name: Kind(Shape.C if feature.of.per == "candidate" else Shape.R)
@@ -33,18 +38,39 @@ class Everything(Reading):
         declared = [feature for feature in plan.features if not isinstance(feature.of, LOGGED_ONLY)]
         vectors = {name for feature in declared for name in _vectors(feature, tables)}
         names = [(name, feature) for feature in declared for name in _names(feature)]
-        self.columns = tuple(Column(name, feature, name if name in vectors else "") for name, feature in names)
+        if wanted is not None:
+            kinds = kinds_of(plan, tables)
+            names = [(name, feature) for name, feature in names if wanted(kinds[name])]
+        self.columns = tuple(_column(name, feature, name in vectors) for name, feature in names)
         resolver = Resolver(plan, given, {}, is_vector(tables))
-        for name in vectors:
-            resolver.need(name, f"feature {name!r}")
+        for name, _ in names:
+            if name in vectors:
+                resolver.need(name, f"feature {name!r}")
         self.program = resolver.program({name: name for name, _ in names if name not in vectors}, "feature")
         self.kinds = resolver.kinds
         self.steps: tuple[Step, ...] = tuple(resolver.steps)
+        self.lists = ()  # cut from lists that are columns themselves
         self.group_shapes = {group.name: resolver.shape_of(group.key) for group in self.groups}
 
     def kind_of(self, name: str) -> Kind:
         """The shape of a column, and whether it is a vector."""
         return self.kinds[name] if name in self.kinds else self.program.kind_of(name)
+
+    def widths_of(self, program: Program, values: Arrays) -> dict[str, int]:
+        """How long each vector is that a program reads."""
+        return {entry.name: values[entry.name].shape[-1] for entry in program.inputs if entry.kind.vector}
+
+
+def kinds_of(plan: Plan, tables: Tables) -> dict[str, Kind]:
+    """The kind of every declared column."""
+    whole = Everything(plan, tables)
+    return {column.name: whole.kind_of(column.name) for column in whole.columns}
+
+
+def _column(name: str, feature: Feature, vector: bool) -> Column:
+    # A vector is asked for whole: every place, not one.
+    every: Any = Ellipsis
+    return Column(name, feature, name, every) if vector else Column(name, feature)
 
 
 def _names(feature: Feature) -> tuple[str, ...]:
