@@ -81,11 +81,6 @@ def _item(name: str, of: str, unit: str, about: str) -> Feature:
     return Feature(f"item_{name}", f"where(known(original_id), {of}, empty)", role="item", unit=unit, about=about)
 
 
-def _slot(name: str, of: str, slot: int, about: str) -> Feature:
-    """Whether a known item is in a slot; an unknown one is in none."""
-    return Feature(f"item_{name}_{slot}", f"{of} == {slot}", role="item", unit="0/1", about=about)
-
-
 def rate(hits: str, shown: str, prior: str | float, strength: float) -> str:
     """A share that starts at the prior and needs ``strength`` views to get half away from it."""
     return f"({hits} + {strength!r} * {prior}) / ({shown} + {strength!r})"
@@ -245,8 +240,17 @@ _ITEM: Final = (
     _item("seconds", "log1p(length_ms / 1000)", "log s", "length"),
     _item("age_h", "log1p(max(now_ms - created_ms, 0) / 3600000)", "log h", "time since its upload"),
     _item("ad", "is_ad", "0/1", "an advertisement"),
-    *(_slot("duration", "length_slot", slot, "its length slot") for slot in range(LENGTH_SLOTS)),
-    *(_slot("category", "category_slot", slot, "its category") for slot in range(CATEGORY_SLOTS)),
+    *(
+        Feature(
+            f"item_{name}",
+            Attribute("items", f"one_{name}", "item_id"),
+            role="item",
+            unit="0/1",
+            about=f"which {what} it is in; an unknown item is in none",
+            width=slots,
+        )
+        for name, what, slots in (("duration", "length slot", LENGTH_SLOTS), ("category", "category", CATEGORY_SLOTS))
+    ),
 )
 
 CONTENT_FIRST: Final = FeatureSet((*_CONTEXT, *_ATTRIBUTES, *_INNER, *_STATE, *_USER, *_PAIR, *_ITEM))

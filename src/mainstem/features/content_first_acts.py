@@ -60,7 +60,7 @@ def _credited(one, item: float, time_ms: float) -> int:
     Of views at the same time it is the one whose number, counted around the fifty places, is smallest.
     """
     found, best_ms, best_slot = -1, 0.0, 0
-    count = np.int64(one[_COUNT])
+    count = int(one[_COUNT])
     for place in range(min(count, KEPT_ACTIONS)):
         when = one[_TIME + place]
         if one[_ITEM + place] != item or when <= 0 or when > time_ms or when < time_ms - CREDIT_WINDOW_MS:
@@ -77,8 +77,8 @@ def act(state, rows, inputs, told, beside):
     vectors = beside[0]
     for at in range(rows.size):
         one = state[rows[at]]
-        item, time_ms, did = inputs[at, 0], inputs[at, 1], np.int64(inputs[at, 2])
-        row = np.int64(inputs[at, 3]) if item == item else -1
+        item, time_ms, did = inputs[at, 0], inputs[at, 1], int(inputs[at, 2])
+        row = int(inputs[at, 3]) if item == item else -1
         if inputs[at, 4] > 0:
             if inputs[at, 5] > 0:
                 _see(one, item, inputs[at, 6], did, time_ms)
@@ -88,7 +88,7 @@ def act(state, rows, inputs, told, beside):
             place = _credited(one, item, time_ms)
             if place < 0:
                 continue
-            held = np.int64(one[_DID + place])
+            held = int(one[_DID + place])
             new = did & ~held
             one[_DID + place] = np.float64(held | did)
             one[_LONG + place] = np.float64((held | did) & LONG_VIEW > 0)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mainstem.features.attributes import AttributeTable
 from mainstem.features.content_first import ACTIVITIES
-from mainstem.features.content_first_items import ContentItems
+from mainstem.features.content_first_items import CATEGORY_SLOTS, LENGTH_SLOTS, ContentItems
 
 _COUNTS: Final = {"following": "following_count", "followers": "follower_count", "registered": "registered_days"}
 
@@ -38,12 +38,20 @@ def _items(items: ContentItems) -> AttributeTable:
         "length_slot": unknown_last(items.length_slot),
         "profile_category": items.category.astype(np.float64),
         "profile_length": items.length_slot.astype(np.float64),
+        "one_category": _one_hot(items.category, CATEGORY_SLOTS),
+        "one_duration": _one_hot(items.length_slot, LENGTH_SLOTS),
         "length_ms": unknown_last(np.rint(items.length_s * 1000.0)),
         "created_ms": unknown_last(items.created_ms),
         "is_ad": unknown_last(items.is_ad),
         "vector": items.vectors,
     }
     return AttributeTable.of(items.ids, columns, name="items")
+
+
+def _one_hot(slots: NDArray[np.int64], size: int) -> NDArray[np.float64]:
+    out = np.eye(size)[slots]
+    out[-1] = 0.0
+    return out
 
 
 def _users(users: pl.DataFrame) -> AttributeTable:

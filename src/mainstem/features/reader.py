@@ -41,6 +41,7 @@ class SideReader:
         self.candidate_columns = tuple(name for role in candidate for name in features.columns_of(role))
         self._user = Reading(state.plan, state.tables, self.user_columns)
         self._candidate = Reading(state.plan, state.tables, self.candidate_columns)
+        self._pieces = _pieces(self._candidate)
         self._local = threading.local()
 
     def user(self, given: Arrays, rows: Arrays) -> tuple[Side, Arrays]:
@@ -68,10 +69,13 @@ class SideReader:
         Shapes:
             ``[n, candidate columns]``.
         """
-        self._run(self._candidate, given, rows, n)
-        out = self._bound(self._candidate, n).per_candidate[0, :n]
+        values = self._run(self._candidate, given, rows, n)
+        numbers = self._bound(self._candidate, n).per_candidate[0, :n]
+        out = np.empty((n, len(self.candidate_columns)), self._dtype)
+        for vector, first, end, at in self._pieces:
+            out[:, first:end] = values[vector][0] if vector else numbers[:, at : at + end - first]
         empty = np.isnan(out)
-        return np.where(empty, self._candidate.empties, out).astype(self._dtype) if empty.any() else out.copy()
+        return np.where(empty, self._candidate.empties, out).astype(self._dtype) if empty.any() else out
 
     def _run(self, reading: Reading, given: Arrays, rows: Arrays, n: int) -> Arrays:
         values = dict(given)
@@ -91,3 +95,17 @@ class SideReader:
             held = reading.program.bind(1, reading.places, size, widths=reading.widths, dtype=self._dtype)
             setattr(self._local, name, held)
         return held
+
+
+def _pieces(reading: Reading) -> list[tuple[str, int, int, int]]:
+    """Where the columns come from, piece by piece: (vector or none, first column, past the last, first of the numbers)."""
+    out: list[tuple[str, int, int, int]] = []
+    numbers = 0
+    for place, column in enumerate(reading.columns):
+        if out and out[-1][0] == column.vector:
+            vector, first, _, at = out.pop()
+        else:
+            vector, first, at = column.vector, place, numbers
+        out.append((vector, first, place + 1, at))
+        numbers += not column.vector
+    return out
