@@ -138,9 +138,13 @@ def keys_of(group: Group | FoldGroup, values: Arrays, shape: Shape) -> tuple[Int
     parts = [as_key(np.asarray(values[name])) for name in group.key]
     if shape.candidate:
         parts = [part[:, None] if part.ndim == 1 else part for part in parts]
-    parts = list(np.broadcast_arrays(*parts)) if len(parts) > 1 else parts
-    out = np.stack([part.reshape(-1) for part in parts], axis=1)
-    return np.ascontiguousarray(out), parts[0].shape
+    if len(parts) == 1:
+        return np.ascontiguousarray(parts[0]).reshape(-1, 1), parts[0].shape
+    answers = np.broadcast_shapes(*(part.shape for part in parts))
+    out = np.empty((*answers, len(parts)), np.int64)
+    for at, part in enumerate(parts):
+        out[..., at] = part
+    return out.reshape(-1, len(parts)), answers
 
 
 def now_of(group: Group, values: Arrays, shape: tuple[int, ...]) -> Ints:
