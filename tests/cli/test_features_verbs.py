@@ -144,3 +144,66 @@ def test_what_no_ranker_reads_leaves_its_model_valid(place: Path) -> None:
     (place / "features.py").write_text(USUAL.replace("unit=", 'role="item", unit='))
     assert feature_set(workspace).fingerprint != bare.fingerprint
     assert feature_set(workspace).columns_of("item")[-2:] == ("creator_likes_1d", "creator_likes_7d")
+
+
+PRICED = """
+from mainstem.features.language import Attribute, Feature, mean
+from mainstem.features.unified import FEEDBACK
+
+price = Feature("price", Attribute("prices", "price", "item_id"), unit="EUR", empty=-1.0, about="as of the request")
+look = Feature("look", Attribute("prices", "look", "item_id"))
+kept_look = Feature("kept_look", Attribute("prices", "look", "kept.item_id"))
+alike_look = Feature("alike_look", "max_of(dot(look, kept_look)) / 1099511627776", about="nearest kept event by look")
+paid = Feature("paid", mean("price"), over="user_id", source=FEEDBACK, windows=("7d",), unit="EUR", about="mean price shown")
+"""
+
+
+def test_a_table_of_facts_with_times_is_read_as_of_the_request(place: Path) -> None:
+    shown = pl.read_parquet(place / "log" / "impressions.parquet").sort("time_ms")
+    middle = int(shown["time_ms"][shown.height // 2])
+    items = shown["item_id"].unique().sort()
+    rows = pl.concat(
+        [
+            pl.DataFrame({"item_id": items, "from_ms": [0] * len(items), "price": items * 1.0}),
+            pl.DataFrame({"item_id": items, "from_ms": [middle] * len(items), "price": items * 2.0}),
+        ]
+    ).with_columns(look=pl.Series([[1.0, 0.0] if one % 2 else [0.0, 1.0] for one in [*items, *items]]))
+    rows.write_parquet(place / "prices.parquet")
+    settings = (place / "mainstem.toml").read_text()
+    table = '[features.tables.prices]\npath = "prices.parquet"\nvalid_from = "from_ms"\n'
+    (place / "mainstem.toml").write_text(settings + table)
+    (place / "features.py").write_text(PRICED)
+    found = {}
+    for name in ("price", "alike_look", "paid"):
+        answer = json.loads(_run("features", "backfill", name, "-w", str(place), "--json", "-q")[1])
+        found[name] = pl.read_parquet(Path(answer["path"]) / "values.parquet")
+    log = pl.read_parquet(place / "log" / "impressions.parquet")
+    wanted = log["item_id"] * pl.when(log["time_ms"] >= middle).then(2.0).otherwise(1.0).alias("x").pipe(pl.select)["x"]
+    np.testing.assert_array_equal(found["price"]["price"], wanted.to_numpy().astype(np.float32))
+    assert set(found["alike_look"]["alike_look"].unique()) <= {0.0, 1.0}
+    known = found["paid"].filter(pl.col("paid__state") == 0)
+    assert known.height > 100
+    assert known["paid"].min() > 0
+    now = json.loads(
+        _run("features", "read", "price", "--user", "1", "--item", str(items[0]), "-w", str(place), "--json")[1]
+    )
+    assert now[0]["value"] == items[0] * 2.0
+    nowhere = json.loads(
+        _run("features", "read", "price", "--user", "1", "--item", "999999", "-w", str(place), "--json")[1]
+    )
+    assert (nowhere[0]["value"], nowhere[0]["state"]) == (-1.0, "known to be empty")
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "code"), [("items", "item_id", "feature-018"), ("prices", "id", "feature-008")]
+)
+def test_wrong_tables_are_refused(place: Path, name: str, key: str, code: str) -> None:
+    pl.DataFrame({"item_id": [1], "price": [1.0]}).write_parquet(place / "prices.parquet")
+    settings = (place / "mainstem.toml").read_text()
+    (place / "mainstem.toml").write_text(
+        settings + f'[features.tables.{name}]\npath = "prices.parquet"\nkey = "{key}"\n'
+    )
+    (place / "features.py").write_text(PRICED)
+    with pytest.raises(FeatureError) as refused:
+        _run("features", "backfill", "price", "-w", str(place), "-q")
+    assert refused.value.code == code

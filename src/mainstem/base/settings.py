@@ -56,11 +56,24 @@ class Training(Record, frozen=True, kw_only=True):
     """How long after an impression its outcome is known to later requests."""
 
 
+class FeatureTable(Record, frozen=True, kw_only=True):
+    """A table of facts that declared features may name."""
+
+    path: str
+    """A Parquet file, relative to the workspace."""
+    key: str = "item_id"
+    """The column with the ids; a column of lists is a column of vectors."""
+    valid_from: str = ""
+    """The column with the time in ms from which a row holds; empty: every row always held."""
+
+
 class Features(Record, frozen=True, kw_only=True):
     """What is known of users and items when a request comes (docs/guides/add-a-feature.md)."""
 
     definitions: str = ""
     """A Python file of the workspace that declares further features."""
+    tables: dict[str, FeatureTable] = {}
+    """Tables of facts by the name under which an ``Attribute`` names them."""
     limit_mb: int = 0
     """Memory the feature state never grows beyond; 0 sets no limit."""
 

@@ -14,6 +14,8 @@ from mainstem.base.errors import FeatureError
 
 Ints = NDArray[np.int64]
 UNKNOWN_ROW: Final = -1
+VECTOR_ONE: Final = 2**20
+"""What stands for 1 in a vector: whole numbers, so that every order of adding gives the same likeness."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +73,28 @@ class AttributeTable:
 
     @classmethod
     def from_frame(cls, frame: pl.DataFrame, key: str, valid_from: str = "", name: str = "table") -> AttributeTable:
-        """A table out of a frame's numeric columns; what is null, and every fact of an unknown entity, is empty (NaN)."""
-        numeric = [
-            column for column in frame.columns if column not in (key, valid_from) and frame[column].dtype.is_numeric()
-        ]
-        columns = {
-            column: np.append(frame[column].cast(pl.Float64).fill_null(np.nan).to_numpy(), np.nan) for column in numeric
-        }
+        """A table out of a frame's columns of numbers and of vectors; nulls, and all of an unknown entity, are empty (NaN).
+
+        Raises:
+            FeatureError: The key is missing or holds something else than whole numbers, vectors of a column differ in length, or
+                an id (and time) stands twice (``feature-008``).
+        """
+        for column in filter(None, (key, valid_from)):
+            if column not in frame.columns or not frame[column].dtype.is_integer() or frame[column].null_count():
+                raise FeatureError(
+                    f"{name} has no column {column!r} of whole numbers without gaps; found {', '.join(frame.columns)}",
+                    code="feature-008",
+                    hint="name the id's column in `key`, and in `valid_from` the time in ms from which a row holds",
+                )
+        columns: dict[str, NDArray[Any]] = {}
+        for column in frame.columns:
+            kind = frame[column].dtype
+            if column in (key, valid_from):
+                continue
+            if kind.is_numeric() or kind == pl.Boolean:
+                columns[column] = np.append(frame[column].cast(pl.Float64).fill_null(np.nan).to_numpy(), np.nan)
+            elif isinstance(kind, pl.List | pl.Array):
+                columns[column] = _vectors(frame[column], f"{name}.{column}")
         times = frame[valid_from].cast(pl.Int64).to_numpy() if valid_from else None
         return cls.of(frame[key].cast(pl.Int64).to_numpy(), columns, times, name)
 
@@ -109,6 +126,25 @@ class AttributeTable:
         asked = np.where(at_ms < 0, len(moments), np.searchsorted(moments, at_ms, side="right"))
         found = np.searchsorted(block * width + rank, here * width + asked, side="left")
         return np.minimum(found, end)
+
+
+def _vectors(column: pl.Series, what: str) -> NDArray[np.float64]:
+    """Vectors in steps of 2**-20, so that every order of adding gives the same likeness; unknown ones are NaN.
+
+    Shapes: ``[rows + 1, width]``.
+    """
+    lists = column.cast(pl.List(pl.Float64))
+    widths = lists.list.len().drop_nulls().unique().to_list()
+    if len(widths) != 1 or not widths[0]:
+        raise FeatureError(
+            f"{what} holds vectors of lengths {sorted(widths)[:5]}, expected one length",
+            code="feature-008",
+            hint="pad or cut the vectors, or leave those rows null",
+        )
+    out = np.full((len(column) + 1, int(widths[0])), np.nan)
+    known = np.flatnonzero(lists.is_not_null().to_numpy())
+    out[known] = np.rint(lists.drop_nulls().explode().to_numpy().reshape(len(known), -1) * VECTOR_ONE)
+    return out
 
 
 def dense(columns: Mapping[str, NDArray[Any]]) -> AttributeTable:

@@ -19,6 +19,7 @@ from mainstem.features.language.feature_set import FeatureSet
 from mainstem.features.language.plan import Plan
 from mainstem.features.reading import Reading
 from mainstem.features.statics import Statics
+from mainstem.features.steps import Tables
 from mainstem.features.unified import UNIFIED
 from mainstem.features.unified_tables import unified_tables
 
@@ -70,6 +71,7 @@ class Timeline:
             state of these only, because nothing says which of the others came first.
         delay_ms: How long an outcome takes to be known.
         features: What is computed.
+        tables: Further tables of facts that the features name.
     """
 
     def __init__(
@@ -80,10 +82,11 @@ class Timeline:
         earlier: int = 0,
         delay_ms: int = DELAY_MS,
         features: FeatureSet = UNIFIED,
+        tables: Tables | None = None,
     ) -> None:
         self.catalog, self.statics, self.feedback, self.features = catalog, statics, feedback, features
         self._earlier, self._delay_ms = earlier, delay_ms
-        self._plan, self._tables = Plan(features), unified_tables(catalog, statics)
+        self._plan, self._tables = Plan(features), unified_tables(catalog, statics) | dict(tables or {})
         self._timed_from = int((feedback.time_ms < 0).sum())
         self._clock = np.maximum.accumulate(feedback.time_ms[self._timed_from :]) if len(feedback) else feedback.time_ms
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from mainstem.base.heads import HEADS
+from mainstem.features.attributes import VECTOR_ONE
 from mainstem.features.catalog import ACTIVITY_SLOTS, TRAIT_SLOTS
 from mainstem.features.language.aggregate import Latest, count, total
 from mainstem.features.language.feature import Attribute, Context, Feature
@@ -23,9 +24,6 @@ KEPT: Final = 50
 SURFACE_SLOTS: Final = 8
 NEVER_S: Final = 30 * 86_400
 """The gap that stands for "no earlier event with a known time"."""
-
-VECTOR_ONE: Final = 2**20
-"""What stands for 1 in a vector: whole numbers, so that every order of adding gives the same likeness."""
 
 _LAST: Final = (1, 3, 10, 50)
 _WITHIN_S: Final = (600, 3_600, 86_400, 259_200)

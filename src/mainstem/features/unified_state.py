@@ -23,7 +23,7 @@ from mainstem.features.live import Applied, LiveState
 from mainstem.features.reader import SideReader
 from mainstem.features.reading import Column, Reading
 from mainstem.features.statics import Statics
-from mainstem.features.steps import Arrays
+from mainstem.features.steps import Arrays, Tables
 from mainstem.features.unified import UNIFIED
 from mainstem.features.unified_tables import unified_tables
 
@@ -79,11 +79,20 @@ class FeatureState:
         catalog: Rows of items and users.
         statics: What was learned once, with the model.
         features: What is computed.
+        tables: Further tables of facts that the features name.
+        limit_bytes: Memory it never grows beyond; none when 0.
     """
 
-    def __init__(self, catalog: Catalog, statics: Statics, features: FeatureSet = UNIFIED) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        statics: Statics,
+        features: FeatureSet = UNIFIED,
+        tables: Tables | None = None,
+        limit_bytes: int = 0,
+    ) -> None:
         self.catalog, self.statics, self.features = catalog, statics, features
-        self.live = LiveState(Plan(features), unified_tables(catalog, statics))
+        self.live = LiveState(Plan(features), unified_tables(catalog, statics) | dict(tables or {}), limit_bytes)
         self._sides = SideReader(self.live, ("user",), ("item", "cross"))
         self._quality = Reading(self.live.plan, self.live.tables, _QUALITY)
         self._all_items = catalog.items.ids[None]

@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mainstem.base.heads import HEADS
-from mainstem.features.attributes import AttributeTable, dense
+from mainstem.features.attributes import VECTOR_ONE, AttributeTable, dense
 from mainstem.features.catalog import ACTIVITY_SLOTS, TRAIT_SLOTS, Catalog
 from mainstem.features.statics import Rates, Statics
-from mainstem.features.unified import VECTOR_ONE
 
 Floats = NDArray[np.float64]
 

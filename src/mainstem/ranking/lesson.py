@@ -15,6 +15,7 @@ from mainstem.features.catalog import Catalog
 from mainstem.features.feedback import FeedbackBatch
 from mainstem.features.language.feature_set import FeatureSet
 from mainstem.features.statics import Rates, Statics
+from mainstem.features.steps import Tables
 from mainstem.features.timeline import DELAY_MS, Timeline, Values
 from mainstem.features.unified import UNIFIED
 
@@ -53,11 +54,12 @@ def timeline(
     surfaces: Sequence[str] = SURFACES,
     delay_ms: int = DELAY_MS,
     features: FeatureSet = UNIFIED,
+    tables: Tables | None = None,
 ) -> Timeline:
     """All events of a log in order, history first."""
     past = FeedbackBatch.from_history(history)
     whole = past.then(FeedbackBatch.from_frame(impressions, surfaces))
-    return Timeline(catalog, statics, whole, _earlier(history), delay_ms, features)
+    return Timeline(catalog, statics, whole, _earlier(history), delay_ms, features, tables)
 
 
 def lesson(
@@ -69,6 +71,7 @@ def lesson(
     surfaces: Sequence[str] = SURFACES,
     delay_ms: int = DELAY_MS,
     features: FeatureSet = UNIFIED,
+    tables: Tables | None = None,
 ) -> Lesson:
     """The lesson of a log's days up to the validation day; later days are not looked at.
 
@@ -89,7 +92,7 @@ def lesson(
     rates = Rates.fit(past.then(timed.take(taught)))
     first = 0 if earlier else int(taught.sum()) // 3
     statics = Statics.fit(catalog, past.take(slice(0, earlier)) if earlier else timed.take(slice(0, first)), rates)
-    line = Timeline(catalog, statics, past.then(timed), earlier, delay_ms, features)
+    line = Timeline(catalog, statics, past.then(timed), earlier, delay_ms, features, tables)
     asked = np.arange(max(earlier + first, len(line.feedback) - MOST_ROWS), len(line.feedback))
     is_timed = asked >= len(past)
     train = ~is_timed

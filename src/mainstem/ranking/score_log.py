@@ -13,6 +13,7 @@ from mainstem.base.heads import PREDICTIONS, SURFACES
 from mainstem.data.log import Log
 from mainstem.features.catalog import Catalog
 from mainstem.features.statics import LONG_VIEW
+from mainstem.features.steps import Tables
 from mainstem.features.timeline import DELAY_MS
 from mainstem.ranking.lesson import timeline
 from mainstem.ranking.model import Model, load_model
@@ -39,6 +40,7 @@ def score_moments(
     surfaces: Sequence[str] = SURFACES,
     delay_ms: int = DELAY_MS,
     known_until_ms: int | None = None,
+    tables: Tables | None = None,
 ) -> Scored:
     """Calibrated predictions of some impressions and their order; the model stands still, the state goes on with the log.
 
@@ -50,10 +52,11 @@ def score_moments(
         delay_ms: How long an outcome takes to be known.
         known_until_ms: Freezes all state at this time: an order made so cannot be paid for counting a user's luck within the
             judged days.
+        tables: Further tables of facts that the model's features name.
     """
     model = load_model(model) if isinstance(model, Path) else model
     catalog = Catalog.from_tables(log.items, log.users)
-    line = timeline(catalog, model.statics, log.impressions, log.history, surfaces, delay_ms, model.features)
+    line = timeline(catalog, model.statics, log.impressions, log.history, surfaces, delay_ms, model.features, tables)
     asked = len(line.feedback) - log.impressions.height + np.flatnonzero(judged)
     values = line.values(asked, known_until_ms)
     network = model.network(catalog)

@@ -20,7 +20,7 @@ from mainstem.evaluate.side_by_side import side_by_side
 from mainstem.ranking.model import load_model
 from mainstem.ranking.score_log import score_moments
 from mainstem.stacks.remote import RemoteStack
-from mainstem.workspace.definitions import feature_set
+from mainstem.workspace.definitions import attribute_tables, feature_set
 from mainstem.workspace.layout import LEGACY, Workspace
 from mainstem.workspace.log import open_log, split
 from mainstem.workspace.programs import serving
@@ -167,6 +167,7 @@ def unified_arm(workspace: Workspace, log: Log, parts: Split, judged: NDArray[np
         tuple(workspace.settings.served()),
         workspace.settings.training.feedback_delay_ms,
         ended if regime == "frozen" else None,
+        attribute_tables(workspace),
     )
     heads = {head: _spread(scored.predictions[:, at], judged) for at, head in enumerate(scored.heads) if head in HEADS}
     known = {head: score for head, score in heads.items() if _known(frame, head)}

@@ -9,7 +9,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
+import polars as pl
+
 from mainstem.base.errors import FeatureError, StoreError
+from mainstem.features.attributes import AttributeTable
 from mainstem.features.language.aggregate import Aggregate, Latest
 from mainstem.features.language.feature import Feature
 from mainstem.features.language.feature_set import FeatureSet, refuse_silent_change
@@ -17,6 +20,7 @@ from mainstem.features.language.plan import Plan, kind_of
 from mainstem.features.unified import UNIFIED
 from mainstem.workspace.layout import Workspace
 
+_OWN_TABLES: Final = ("items", "users", "scenarios")
 LOCK: Final = "features.lock.json"
 """What was accepted of every feature: its version and the fingerprint of its meaning."""
 
@@ -49,6 +53,34 @@ def declared_in(workspace: Workspace) -> list[Feature]:
                 own.setdefault(id(one), one)
     theirs = {id(feature) for feature in UNIFIED}
     return [feature for number, feature in own.items() if number not in theirs]
+
+
+def attribute_tables(workspace: Workspace) -> dict[str, AttributeTable]:
+    """The workspace's own tables of facts, by the name under which an ``Attribute`` names them.
+
+    Raises:
+        FeatureError: A file cannot be read, or a name is one of the unified stack's own (``feature-018``); or a table is not one
+            of ids and facts (``feature-008``).
+    """
+    out: dict[str, AttributeTable] = {}
+    for name, table in workspace.settings.features.tables.items():
+        path = workspace.folder / table.path
+        if name in _OWN_TABLES:
+            raise _no_table(name, "is a name that the unified stack uses itself")
+        try:
+            frame = pl.read_parquet(path)
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise _no_table(name, f"cannot be read from {table.path}: {type(error).__name__}") from error
+        out[name] = AttributeTable.from_frame(frame, table.key, table.valid_from, name)
+    return out
+
+
+def _no_table(name: str, what: str) -> FeatureError:
+    return FeatureError(
+        f"[features.tables.{name}] {what}",
+        code="feature-018",
+        hint="name a Parquet file of the workspace with a column of ids, under a name of your own",
+    )
 
 
 def accepted(workspace: Workspace) -> dict[str, tuple[int, str]]:

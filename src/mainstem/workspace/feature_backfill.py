@@ -30,7 +30,7 @@ from mainstem.features.unified_state import readable, told_values
 from mainstem.features.unified_tables import unified_tables
 from mainstem.ranking.lesson import timeline
 from mainstem.ranking.model import load_statics
-from mainstem.workspace.definitions import feature_set
+from mainstem.workspace.definitions import attribute_tables, feature_set
 from mainstem.workspace.layout import Workspace
 from mainstem.workspace.log import open_log, split
 
@@ -98,6 +98,7 @@ def read_now(workspace: Workspace, name: str, user_id: int, item_id: int, surfac
             f"surface {surface!r} is not configured", code="request-001", hint=did_you_mean(surface, surfaces)
         )
     tables = unified_tables(Catalog.from_tables(log.items, log.users), _statics(workspace, log))
+    tables |= attribute_tables(workspace)
     state = LiveState(Plan(features.only([feature.name])), tables)
     past = FeedbackBatch.from_history(log.history)
     state.apply("feedback", Events.from_feedback(past.then(FeedbackBatch.from_frame(log.impressions, surfaces)), 0))
@@ -127,6 +128,7 @@ def _timeline(workspace: Workspace, log: Log, features: FeatureSet) -> Timeline:
         tuple(settings.served()),
         settings.training.feedback_delay_ms,
         features,
+        attribute_tables(workspace),
     )
 
 

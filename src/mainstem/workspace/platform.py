@@ -14,6 +14,7 @@ from mainstem.data.log import Log
 from mainstem.data.records import IdTable
 from mainstem.features.catalog import Catalog
 from mainstem.features.feedback import FeedbackBatch
+from mainstem.features.steps import Tables
 from mainstem.features.unified_state import FeatureState
 from mainstem.ranking.model import Model, load_model
 from mainstem.stacks.follow import Follower
@@ -23,7 +24,7 @@ from mainstem.stacks.stage import Stack
 from mainstem.stacks.unified import unified
 from mainstem.stacks.why import Why
 from mainstem.store.event_log import EventLog
-from mainstem.workspace.definitions import feature_set
+from mainstem.workspace.definitions import attribute_tables, feature_set
 from mainstem.workspace.layout import Workspace
 from mainstem.workspace.log import open_log
 
@@ -31,9 +32,18 @@ _STEP = 20_000
 """Events applied at once while a state is made: small enough that day windows move on."""
 
 
-def state_of(log: Log, model: Model, surfaces: tuple[str, ...], until: int | None = None) -> FeatureState:
+def state_of(
+    log: Log,
+    model: Model,
+    surfaces: tuple[str, ...],
+    until: int | None = None,
+    tables: Tables | None = None,
+    limit_mb: int = 0,
+) -> FeatureState:
     """The behavioural state after the log's history and its impressions, all or those of days before ``until``."""
-    state = FeatureState(Catalog.from_tables(log.items, log.users), model.statics, model.features)
+    state = FeatureState(
+        Catalog.from_tables(log.items, log.users), model.statics, model.features, tables, limit_mb << 20
+    )
     state.apply(FeedbackBatch.from_history(log.history))
     rows = log.impressions if until is None else log.impressions.filter(pl.col("day") < until)
     for start in range(0, rows.height, _STEP):
@@ -51,7 +61,8 @@ def open_stack(workspace: Workspace, log: Log | None = None, until: int | None =
     log = open_log(workspace) if log is None else log
     model = load_model(workspace.unified_model, feature_set(workspace))
     surfaces = tuple(workspace.settings.served())
-    state = state_of(log, model, surfaces, until)
+    limit_mb = workspace.settings.features.limit_mb
+    state = state_of(log, model, surfaces, until, attribute_tables(workspace), limit_mb)
     stack = unified(state.catalog, model, state, workspace.settings, _end_ms(log, until))
     for memory in stack.memories[1:]:
         memory.apply(FeedbackBatch.from_frame(log.impressions, surfaces))
@@ -67,7 +78,9 @@ def renewed_state(workspace: Workspace, log: Log) -> FeatureState:
     """
     settings = Workspace.open(workspace.folder).settings
     now = Workspace(workspace.folder, settings)
-    return state_of(log, load_model(now.unified_model, feature_set(now)), tuple(workspace.settings.served()))
+    model = load_model(now.unified_model, feature_set(now))
+    surfaces = tuple(workspace.settings.served())
+    return state_of(log, model, surfaces, None, attribute_tables(now), settings.features.limit_mb)
 
 
 def open_live(workspace: Workspace, clock: Clock | None = None) -> Live:

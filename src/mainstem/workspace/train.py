@@ -10,7 +10,7 @@ from dataclasses import replace
 from mainstem.data.log import Log, Split
 from mainstem.ranking.lesson import lesson
 from mainstem.ranking.model import Model
-from mainstem.workspace.definitions import feature_set
+from mainstem.workspace.definitions import attribute_tables, feature_set
 from mainstem.workspace.layout import LEGACY, Workspace
 from mainstem.workspace.programs import train
 
@@ -50,6 +50,7 @@ def train_unified(workspace: Workspace, log: Log, parts: Split, seed: int, progr
         tuple(settings.served()),
         settings.training.feedback_delay_ms,
         feature_set(workspace),
+        attribute_tables(workspace),
     )
     chosen = TrainSettings(seed=seed)
     if settings.training.epochs:
