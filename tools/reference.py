@@ -1,4 +1,4 @@
-"""Writes docs/reference/cli.md and docs/reference/settings.md from the program itself."""
+"""Writes the generated pages of docs/reference from the program itself: settings, command line, features and their language."""
 
 from __future__ import annotations
 
@@ -71,10 +71,26 @@ def cli_page() -> str:
 
 
 def _inner(name, group):
-    return [(f"{name} {inner}", command) for inner, command in group.commands.items()]
+    """A group's own verbs, and the group itself where it does something on its own."""
+    own = [(name, group)] if group.invoke_without_command else []
+    return own + [(f"{name} {inner}", command) for inner, command in group.commands.items()]
+
+
+def pages() -> dict[str, str]:
+    """Every generated page of docs/reference by its file's name, with one line end at its end."""
+    # Here, so that the other pages can be made while a definition does not hold together.
+    from feature_reference import features_page, language_page
+
+    made = {
+        "settings": settings_page(),
+        "cli": cli_page(),
+        "features": f"{GENERATED}\n{features_page()}",
+        "feature-language": f"{GENERATED}\n{language_page()}",
+    }
+    return {name: text.rstrip("\n") + "\n" for name, text in made.items()}
 
 
 if __name__ == "__main__":
-    for name, text in {"settings": settings_page(), "cli": cli_page()}.items():
+    for name, text in pages().items():
         (ROOT / "docs" / "reference" / f"{name}.md").write_text(text, encoding="utf-8")
         print(f"wrote docs/reference/{name}.md")
