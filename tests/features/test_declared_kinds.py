@@ -266,3 +266,25 @@ def test_a_changed_meaning_needs_a_new_version() -> None:
         refuse_silent_change(FeatureSet([Feature("a", "1 + 2")]), served)
     assert refused.value.code == "feature-005"
     refuse_silent_change(FeatureSet([Feature("a", "1 + 2", version=2)]), served)
+
+
+def test_a_failed_lookup_is_answered_as_declared() -> None:
+    from mainstem.features.failures import FailurePolicies
+
+    features = FeatureSet(
+        [
+            Feature("user_id", Context()),
+            Feature("n", count(), role="user", default=7.0, **USER),
+            Feature("twice", "2 * n", role="user", default=9.0, failed="cohort_mean"),
+            Feature("other", "user_id + 1", role="user", default=5.0),
+        ]
+    )
+    policies = FailurePolicies(features, features.columns_of("user"))
+    side = np.array([[1.0, 2.0, 3.0], [4.0, 8.0, 6.0]])
+    np.testing.assert_array_equal(policies.applied(side, frozenset({"features", "source:popular"})), side)
+    np.testing.assert_array_equal(policies.applied(side, {"feature:n"}), [[7.0, np.nan, 3.0], [7.0, np.nan, 6.0]])
+    np.testing.assert_array_equal(policies.applied(side, {"feature:twice"}), [[1.0, np.nan, 3.0], [4.0, np.nan, 6.0]])
+    strict = FeatureSet([*list(features)[:2], Feature("twice", "2 * n", role="user", failed="refuse")])
+    with pytest.raises(FeatureError) as refused:
+        FailurePolicies(strict, strict.columns_of("user")).applied(side[:, :2], {"feature:n"})
+    assert refused.value.code == "feature-019"

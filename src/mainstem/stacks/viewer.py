@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mainstem.base.request import AsServed, Floats, Request, Rows
+from mainstem.features.failures import FailurePolicies
 from mainstem.features.feedback import FeedbackBatch
 from mainstem.features.steps import Arrays
 from mainstem.features.unified_state import NOBODY, FeatureState
@@ -25,6 +26,7 @@ class Viewer:
 
     Attributes:
         context: What the viewer's features were made of; the candidates' features go on from it.
+        failures: Lookups that failed.
     """
 
     row: int
@@ -34,6 +36,7 @@ class Viewer:
     seen_rows: Rows
     followed_creators: NDArray[np.int64]
     context: Arrays
+    failures: frozenset[str] = frozenset()
 
 
 class LiveFeatures:
@@ -51,6 +54,8 @@ class LiveFeatures:
         self._follows = follows
         self._code = {name: code for code, name in enumerate(surfaces)}
         self._defaults = np.array(state.features.defaults_of("user"), np.float32)
+        self._user_policies = FailurePolicies(state.features, state.features.columns_of("user"))
+        self._item_policies = FailurePolicies(state.features, self.names)
 
     def user(self, request: Request) -> Viewer:
         """The viewer's side. A failed lookup (``features``) gives every user feature its declared default and no history."""
@@ -62,11 +67,12 @@ class LiveFeatures:
         row = int(self.state.catalog.user_rows(np.array([request.user_id], np.int64))[0])
         side, context = self.state.viewer(request.user_id, surface, request.scenario, request.now_ms)
         seen, enjoyed = self.state.kept(context)
-        return Viewer(row, surface, side, seen[enjoyed], seen, self._follows.of(row), context)
+        side = self._user_policies.applied(side, request.failures)
+        return Viewer(row, surface, side, seen[enjoyed], seen, self._follows.of(row), context, request.failures)
 
     def items(self, request: Request, user: Viewer, rows: Rows) -> Floats:
         """Item and cross features of each candidate. Shapes: [n, i + x]."""
-        return self.state.candidates(user.context, rows)
+        return self._item_policies.applied(self.state.candidates(user.context, rows), user.failures)
 
     def read(self, request: Request, names: Sequence[str]) -> list[dict[str, Any]]:
         """Some features of the viewer, and of each item the request names, as of now.

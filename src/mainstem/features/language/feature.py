@@ -20,7 +20,7 @@ FAILED: Final = 2
 STATES: Final = ("known", "known to be empty", "failed")
 """What a value is: read; read, and there is nothing; or not readable, so that the failure policy decided."""
 
-Policy = Literal["default", "cohort_mean", "drop_item", "refuse"]
+Policy = Literal["default", "cohort_mean", "refuse"]
 Role = Literal["", "user", "item", "cross"]
 Align = Literal["cover", "clock"]
 Zone = Literal["utc", "local"]
