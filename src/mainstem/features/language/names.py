@@ -76,7 +76,7 @@ class _WriteOut(ast.NodeTransformer):
 def written_out(text: str, resolve: Resolve, where: str) -> str:
     """The expression with each name replaced by what ``resolve`` gives for it; names it gives None for stay."""
     tree = _WriteOut(resolve, where).visit(parsed(text, where))
-    return ast.unparse(ast.fix_missing_locations(tree))
+    return ast.unparse(tree)
 
 
 def in_order(reads: Mapping[str, tuple[str, ...]]) -> list[str]:

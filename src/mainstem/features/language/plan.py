@@ -114,6 +114,7 @@ class Plan:
         self.features = features
         drafts: dict[tuple[str, ...], _Draft] = {}
         self._finish: dict[str, str] = {}
+        self._meanings: dict[str, str | None] = {}
         tiled = {_table_of(f) for f in features if isinstance(f.of, Aggregate) and set(f.windows) != {"ever"}}
         for feature in features:
             if isinstance(feature.of, Aggregate | Latest):
@@ -148,9 +149,11 @@ class Plan:
 
     def meaning(self, name: str) -> str | None:
         """What a derived or aggregated name stands for; None for inputs, attributes, lists and reads."""
-        finish = self._finish.get(name)
-        if finish is not None:
-            return finish
+        if name not in self._meanings:
+            self._meanings[name] = self._finish.get(name) or self._derived(name)
+        return self._meanings[name]
+
+    def _derived(self, name: str) -> str | None:
         feature = self.features.owner_of.get(name)
         if feature is not None and isinstance(feature.of, str) and name == feature.name:
             return self.text_of_definition(feature)
