@@ -186,3 +186,20 @@ def test_a_changed_step_changes_the_meaning_and_its_comments_do_not() -> None:
             ]
         ).fingerprints["mood"]
     )
+
+
+def test_steps_are_kept_longer_than_their_windows_and_read_one_by_one(tmp_path: Path) -> None:
+    hour = 3_600_000
+    hours = Feature(
+        "hours", count(), over="item_id", source=SHOWN, windows=("2h",), align="clock", step="1h", kept="6h"
+    )
+    context = (Feature("now_ms", Context()), Feature("item_id", Context(per="candidate")))
+    keys = np.array([[0], [1], [-1]])
+    for kept, wanted in (("6h", 1.0), ("", 0.0)):
+        one = Feature(**{name: getattr(hours, name) for name in Feature.__slots__} | {"kept": kept})
+        live = LiveState(Plan(FeatureSet((*context, one))), {})
+        columns = {"user_id": np.zeros(2, np.int64), "item_id": np.zeros(2, np.int64), "good": np.zeros(2, np.int64)}
+        live.apply("shown", Events(np.arange(2), columns | {"time_ms": np.array([10 * hour, 15 * hour])}))
+        assert live.read_one("hours", keys, 10 * hour).tolist() == [wanted, 0.0, 0.0]
+    live.save(tmp_path / "state.npz", {"waiting": np.arange(3)})
+    assert live.load(tmp_path / "state.npz")["waiting"].tolist() == [0, 1, 2]
