@@ -98,3 +98,19 @@ def test_every_recipe_is_computed(place: Path) -> None:
     for name in (name for name in recipes if declared[name] not in ("latest", "listed")):
         rows = json.loads(run([name if word == "creator_likes" else word for word in read], place, "--json"))
         assert rows[0]["state"].startswith("known"), name
+
+
+def test_a_price_is_the_one_of_its_time(place: Path) -> None:
+    shown = pl.read_parquet(place / "log" / "impressions.parquet")
+    half = int(shown["time_ms"].median() or 0)
+    item = shown["item_id"].mode().to_list()[0]
+    prices = {"item_id": [item, item], "price": [5.0, 7.0], "from_ms": [0, half]}
+    pl.DataFrame(prices).write_parquet(place / "prices.parquet")
+    (place / "mainstem.toml").write_text("".join(blocks("toml")))
+    (place / "features.py").write_text(blocks("python")[0] + blocks("python")[4])
+    backfill = ["price" if word == "creator_likes" else word for word in commands()[1]]
+    values = pl.read_parquet(Path(json.loads(run(backfill, place, "--json", "-q"))["path"]) / "values.parquet")
+    expected = [
+        9.99 if one != item else 5.0 if when < half else 7.0 for one, when in shown["item_id", "time_ms"].rows()
+    ]
+    assert values["price"].to_list() == pytest.approx(expected)
