@@ -89,15 +89,31 @@ def lesson(
         )
     past, timed = FeedbackBatch.from_history(history), FeedbackBatch.from_frame(known, surfaces)
     earlier = _earlier(history)
-    rates = Rates.fit(past.then(timed.take(taught)))
-    first = 0 if earlier else int(taught.sum()) // 3
-    statics = Statics.fit(catalog, past.take(slice(0, earlier)) if earlier else timed.take(slice(0, first)), rates)
+    statics, first = constants(catalog, history, past, timed, taught)
     line = Timeline(catalog, statics, past.then(timed), earlier, delay_ms, features, tables)
     asked = np.arange(max(earlier + first, len(line.feedback) - MOST_ROWS), len(line.feedback))
     is_timed = asked >= len(past)
     train = ~is_timed
     train[is_timed] = taught[asked[is_timed] - len(past)]
     return Lesson(catalog, statics, line.values(asked), line.feedback.take(asked), train, is_timed, features)
+
+
+def constants(
+    catalog: Catalog, history: pl.DataFrame, past: FeedbackBatch, timed: FeedbackBatch, taught: NDArray[np.bool_]
+) -> tuple[Statics, int]:
+    """What is learned once, before the ranker: and from how many of the timed rows, which nobody may learn from again.
+
+    Args:
+        catalog: Rows of items and users.
+        history: The log's history table.
+        past: Its events, oldest first.
+        timed: The log's impressions.
+        taught: Which of them lie before the validation day.
+    """
+    earlier = _earlier(history)
+    rates = Rates.fit(past.then(timed.take(taught)))
+    first = 0 if earlier else int(taught.sum()) // 3
+    return Statics.fit(catalog, past.take(slice(0, earlier)) if earlier else timed.take(slice(0, first)), rates), first
 
 
 def _earlier(history: pl.DataFrame) -> int:

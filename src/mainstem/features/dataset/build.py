@@ -17,10 +17,12 @@ import pyarrow as pa
 
 from mainstem.base.errors import FeatureError
 from mainstem.data.log import Log
+from mainstem.features.dataset.contract import dataset_contract
 from mainstem.features.dataset.dataset import Dataset
 from mainstem.features.dataset.digest import plain_table, table_sha256
 from mainstem.features.dataset.label_rule import LabelRule
-from mainstem.features.dataset.record import FORMAT, LogSlice, Role, field_of
+from mainstem.features.dataset.odcs import SUFFIX, write_contract
+from mainstem.features.dataset.record import FORMAT, LogSlice, MadeBy, Role, field_of
 from mainstem.features.dataset.scratch import Scratch
 from mainstem.features.dataset.seal import seal
 from mainstem.features.dataset.served import KNOWN_AFTER, ROW, Served
@@ -37,6 +39,8 @@ it is checked and not kept.
 """
 
 NEWEST: Final = "newest_offset"
+CONTRACT: Final = f"dataset{SUFFIX}"
+"""The contract that lies beside the rows."""
 _PROBED: Final = 64
 """Rows of the first chunk that are asked for a second time, alone."""
 
@@ -51,6 +55,7 @@ class Options:
         feedback_delay_ms: How old an event has to be before features see it.
         first_offset: Offset of the first row of a log without offsets of its own.
         seen_until_ms: Every outcome before this moment is in the log; its latest time when not given.
+        learned_before: Rows below this offset are left out: constants behind the features know their outcomes.
     """
 
     chunk_rows: int = 65_536
@@ -58,6 +63,7 @@ class Options:
     feedback_delay_ms: int = 0
     first_offset: int = 0
     seen_until_ms: int | None = None
+    learned_before: int = 0
 
 
 def build(
@@ -66,11 +72,12 @@ def build(
     feature_values: FeatureValues,
     out: Path,
     *,
-    features_version: str,
+    features_version: str | MadeBy,
     split: Split | None = None,
     outcomes: pl.DataFrame | None = None,
     items: pl.DataFrame | None = None,
     options: Options | None = None,
+    progress: Callable[[float], None] = lambda share: None,
 ) -> Dataset:
     """Makes a training set, whole or not at all; a build that was cut off goes on where it was.
 
@@ -83,6 +90,7 @@ def build(
         split: Parts by time; everything is ``train`` when not given.
         outcomes: Outcomes that arrived apart from impressions; ``None`` when they stand on the rows.
         items: Columns that rules join by, by ``item_id``.
+        progress: Told the share of the impressions that is done.
 
     Raises:
         FeatureError: Codes ``feature-080`` to ``feature-087`` and ``feature-090``.
@@ -91,10 +99,14 @@ def build(
     split, options = split or Split(), options or Options()
     served = Served.of(source, items)
     _distinct(rules, served.columns)
-    taken = take(served, outcomes, rules, split, options.feedback_delay_ms, options.first_offset, options.seen_until_ms)
-    plan = _fingerprint(served, taken, rules, split, features_version, options)
+    made_by = MadeBy(features_version=features_version) if isinstance(features_version, str) else features_version
+    taken = take(
+        served, outcomes, rules, split, options.feedback_delay_ms, options.first_offset, options.seen_until_ms,
+        options.learned_before,
+    )  # fmt: skip
+    plan = _fingerprint(served, taken, rules, split, made_by, options)
     with Scratch.open(out, plan) as scratch:
-        _fill(scratch, served, taken, split, feature_values, options)
+        _fill(scratch, served, taken, split, feature_values, options, progress)
         log = LogSlice(
             name=served.name,
             sha256=served.sha256,
@@ -104,15 +116,20 @@ def build(
             seen_until_ms=taken.seen_until_ms,
             made=served.made,
         )
-        record = seal(
-            scratch, out.name, log, taken, rules, split, features_version, options.feedback_delay_ms, options.threads
-        )
+        record = seal(scratch, out.name, log, taken, rules, split, made_by, options.feedback_delay_ms, options.threads)
+        write_contract(scratch.folder / CONTRACT, dataset_contract(record))
         scratch.publish()
     return Dataset(out, record)
 
 
 def _fill(
-    scratch: Scratch, served: Served, taken: Taken, split: Split, feature_values: FeatureValues, options: Options
+    scratch: Scratch,
+    served: Served,
+    taken: Taken,
+    split: Split,
+    feature_values: FeatureValues,
+    options: Options,
+    progress: Callable[[float], None],
 ) -> None:
     """Computes every chunk that is not there yet, a few at a time."""
     ends = _ends(taken, options.chunk_rows)
@@ -132,8 +149,10 @@ def _fill(
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 for one in done:
                     one.result()
+                progress(rows.start / len(taken))
         for one in running:
             one.result()
+    progress(1.0)
 
 
 def _numbered(served: Served, ends: Sequence[int]) -> Iterator[tuple[int, pa.Table]]:
@@ -234,13 +253,13 @@ def _labelled(requests: pa.Table, features: pa.Table, rows: slice, keep: np.ndar
 
 
 def _fingerprint(
-    served: Served, taken: Taken, rules: Sequence[LabelRule], split: Split, version: str, options: Options
+    served: Served, taken: Taken, rules: Sequence[LabelRule], split: Split, made_by: MadeBy, options: Options
 ) -> str:
     """What a build was begun from; labels stand for the outcomes and items they were joined from."""
     labels = hashlib.sha256()
     for column in (taken.as_of, taken.keep, *taken.labels.values(), *taken.delays.values()):
         labels.update(np.ascontiguousarray(column).tobytes())
-    said = (FORMAT, served.sha256, served.columns, rules, split, version, options.chunk_rows, labels.hexdigest())
+    said = (FORMAT, served.sha256, served.columns, rules, split, made_by, options.chunk_rows, labels.hexdigest())
     return hashlib.sha256(msgspec.json.encode(said)).hexdigest()
 
 
@@ -276,4 +295,4 @@ def clear(out: Path) -> None:
     shutil.rmtree(Scratch.folder_of(out), ignore_errors=True)
 
 
-__all__ = ["FeatureValues", "Options", "build", "clear"]
+__all__ = ["CONTRACT", "FeatureValues", "Options", "build", "clear"]

@@ -30,6 +30,28 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     sha256: dict[str, str]
 
 
+class Defined(msgspec.Struct, frozen=True, kw_only=True):
+    """One definition behind the features: its name, version and the fingerprint of its meaning."""
+
+    name: str
+    version: int
+    fingerprint: str
+
+
+class MadeBy(msgspec.Struct, frozen=True, kw_only=True):
+    """What computes the features of a training set.
+
+    Attributes:
+        features_version: Names the definitions together; what a model and an impression say of theirs.
+        definitions: Each of them.
+        inputs: What else they read, by name, with the hash of it: learned constants, tables.
+    """
+
+    features_version: str
+    definitions: tuple[Defined, ...] = ()
+    inputs: dict[str, str] = {}
+
+
 class Part(msgspec.Struct, frozen=True, kw_only=True):
     """One part of the split: its bounds, the rows that were kept, and the positives by rule."""
 
@@ -88,6 +110,8 @@ class DatasetRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     Attributes:
         sha256: Over everything here but ``files`` and ``written_by``: values and definitions, however they were chunked.
         values_sha256: Over the values alone.
+        definitions: Every feature in it or behind it, as it was declared.
+        inputs: What else the features were computed from, by name, with the hash of it.
         outcomes: What became of the outcomes, by rule.
         rows_removed: Rows for which no rule has a label.
         feedback_delay_ms: Events younger than this at the request were not seen by features.
@@ -97,6 +121,8 @@ class DatasetRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     sha256: str
     values_sha256: str
     features_version: str
+    definitions: tuple[Defined, ...]
+    inputs: dict[str, str]
     rules: tuple[LabelRule, ...]
     split: Split
     log: LogSlice

@@ -20,8 +20,8 @@ from mainstem.features.dataset.split import Split
 Ints = NDArray[np.int64]
 Small = NDArray[np.int8]
 
-_WHY: Final = (*REASONS, "window crosses the part's end")
-_CROSSES: Final = len(REASONS)
+_WHY: Final = (*REASONS, "window crosses the part's end", "constants were learned from it")
+_CROSSES, _LEARNED = len(REASONS), len(REASONS) + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,7 @@ def take(
     feedback_delay_ms: int = 0,
     first_offset: int = 0,
     seen_until_ms: int | None = None,
+    learned_before: int = 0,
 ) -> Taken:
     """The decision for every row, from narrow columns only.
 
@@ -72,6 +73,7 @@ def take(
         feedback_delay_ms: How old an event has to be before features see it; for logs whose outcomes stand on the rows,
             where an outcome would otherwise be known the moment its item is served.
         seen_until_ms: As in ``join_labels``.
+        learned_before: Rows below this offset are left out: constants behind the features know their outcomes.
 
     Raises:
         FeatureError: A column is missing (``feature-081``), offsets do not ascend (``feature-082``), nothing can be
@@ -93,7 +95,7 @@ def take(
     fates: dict[str, dict[str, int]] = {}
     for rule in rules:
         joined = join_labels(shown, done, rule, seen)
-        label, gone = _taken(joined, shown.time_ms, rule, ends, part, split)
+        label, gone = _taken(joined, shown.time_ms, rule, ends, part, split, offset < learned_before)
         labels[rule.name], delays[rule.name] = label, np.where(label == 1, joined.delay_ms, -1)
         removed += gone
         fates[rule.name] = joined.fates()
@@ -111,7 +113,13 @@ def take(
 
 
 def _taken(
-    joined: Labels, time_ms: Ints, rule: LabelRule, ends: Ints, part: Ints, split: Split
+    joined: Labels,
+    time_ms: Ints,
+    rule: LabelRule,
+    ends: Ints,
+    part: Ints,
+    split: Split,
+    learned: NDArray[np.bool_],
 ) -> tuple[Small, list[Removed]]:
     """The labels that may be learned from, and the others counted.
 
@@ -121,6 +129,7 @@ def _taken(
     known = joined.label >= 0
     reason = np.where(known & ~joined.over, NOT_OVER, joined.reason)
     reason = np.where(known & joined.over & (time_ms + rule.reach_ms >= ends), _CROSSES, reason)
+    reason = np.where((reason <= 1) & learned, _LEARNED, reason)
     gone = np.flatnonzero(reason > 1)
     cells = np.zeros((len(split.names), len(_WHY), 3), np.int64)
     np.add.at(cells, (part[gone], reason[gone], joined.label[gone].astype(np.int64)), 1)
