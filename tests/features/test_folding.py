@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -196,7 +197,7 @@ def test_steps_are_kept_longer_than_their_windows_and_read_one_by_one(tmp_path: 
     context = (Feature("now_ms", Context()), Feature("item_id", Context(per="candidate")))
     keys = np.array([[0], [1], [-1]])
     for kept, wanted in (("6h", 1.0), ("", 0.0)):
-        one = Feature(**{name: getattr(hours, name) for name in Feature.__slots__} | {"kept": kept})
+        one = replace(hours, kept=kept)
         live = LiveState(Plan(FeatureSet((*context, one))), {})
         columns = {"user_id": np.zeros(2, np.int64), "item_id": np.zeros(2, np.int64), "good": np.zeros(2, np.int64)}
         live.apply("shown", Events(np.arange(2), columns | {"time_ms": np.array([10 * hour, 15 * hour])}))
