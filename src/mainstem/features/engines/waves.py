@@ -1,0 +1,74 @@
+"""In which order are keys asked for: a request's keys may need what was read under other keys first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mainstem.features.language.plan import FoldGroup, Group
+from mainstem.features.language.resolve import Call, Compute, LookUp, Match, ReadGroup, Step, list_columns
+from mainstem.features.reading import Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """What is done before some groups are asked, and which.
+
+    Attributes:
+        steps: Everything their keys need; steps of earlier waves that need no group are made again, which costs little.
+    """
+
+    steps: tuple[Step, ...]
+    groups: tuple[Group | FoldGroup, ...]
+
+
+def waves_of(reading: Reading) -> tuple[Wave, ...]:
+    """Most features need one wave; one more for each level of keys that are read under keys."""
+    left = list(reading.steps)
+    done: list[Step] = []
+    waves: list[Wave] = []
+    while left:
+        missing: set[str] = set()
+        later: list[Step] = []
+        groups: list[Group | FoldGroup] = []
+        for step in left:
+            reads, fills = _reads_and_fills(step)
+            if not missing.isdisjoint(reads):
+                later.append(step)
+                missing.update(fills)
+            elif isinstance(step, ReadGroup):
+                groups.append(step.group)
+                missing.update(fills)
+            else:
+                done.append(step)
+        if groups:
+            keys = {name for group in groups for name in (*group.key, "now_ms", "utc_offset_ms")}
+            waves.append(Wave(tuple(_needed(done, keys)), tuple(groups)))
+        left = later
+    return tuple(waves)
+
+
+def _needed(steps: list[Step], names: set[str]) -> list[Step]:
+    """The steps that some names are made with."""
+    wanted, out = set(names), []
+    for step in reversed(steps):
+        reads, fills = _reads_and_fills(step)
+        if not wanted.isdisjoint(fills):
+            wanted.update(reads)
+            out.append(step)
+    return out[::-1]
+
+
+def _reads_and_fills(step: Step) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    if isinstance(step, LookUp):
+        return (step.key, "now_ms"), (step.name,)
+    if isinstance(step, Compute):
+        return step.program.names, tuple(output.name for output in step.program.outputs)
+    if isinstance(step, Match):
+        return (step.of.key, step.of.to, *step.of.values), step.columns
+    if isinstance(step, Call):
+        return step.of.reads, (step.name,)
+    group = step.group
+    if isinstance(group, FoldGroup):
+        return group.key, group.columns
+    names = tuple(leaf.name for leaf in group.leaves)
+    return (*group.key, *(["utc_offset_ms"] if group.zone == "local" else [])), (*names, *list_columns(group))
