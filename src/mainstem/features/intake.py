@@ -101,6 +101,8 @@ class Intake:
         values = {name: values[name] for name in (*self.source.columns, "time_ms", *self.source.sees)}
         run_steps(self._steps, values, self._tables, _no_read, {})
         out = run_program(self._program, _with_times(values, time_ms))
+        if not self._program.inputs:  # nothing but constants, such as a bare count: one number for all events
+            out = {name: np.broadcast_to(array, len(events)) for name, array in out.items()}
         inside = out["where"] > 0 if "where" in out else np.ones(len(events), np.bool_)
         kept = np.flatnonzero(on_time & inside)
         matrix = np.zeros((len(kept), self.layout.width), np.int64)
