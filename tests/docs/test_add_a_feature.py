@@ -56,7 +56,7 @@ def test_what_is_to_be_written_is_at_most_ten_lines() -> None:
 
 
 def test_the_commands_do_what_the_page_says(place: Path) -> None:
-    check, backfill, read, accept = commands()
+    check, backfill, read, accept, _ = commands()
     assert "creator_likes" in run(check, place)
     answer = json.loads(run(backfill, place, "--json", "-q"))
     assert Path(answer["path"]).name.startswith("creator_likes@1-")
@@ -69,7 +69,7 @@ def test_the_commands_do_what_the_page_says(place: Path) -> None:
 
 
 def test_a_changed_meaning_is_refused_until_its_version_is_raised(place: Path) -> None:
-    check, *_, accept = commands()
+    check, _, _, accept, _ = commands()
     run(accept, place)
     first, changed = blocks("python")[0], blocks("python")[2]
     (place / "features.py").write_text(first + changed.replace(", version=2", ""))
@@ -91,7 +91,7 @@ def test_the_role_makes_it_a_column_of_the_ranker_and_so_another_set(place: Path
 
 def test_every_recipe_is_computed(place: Path) -> None:
     (place / "features.py").write_text(blocks("python")[0] + blocks("python")[3])
-    check, _, read, _ = commands()
+    check, _, read, *_ = commands()
     declared = {row["name"]: row["kind"] for row in json.loads(run(check, place, "--json"))["features"]}
     recipes = re.findall(r'Feature\("(\w+)"', blocks("python")[3])
     assert set(recipes) <= set(declared)
@@ -114,3 +114,9 @@ def test_a_price_is_the_one_of_its_time(place: Path) -> None:
         9.99 if one != item else 5.0 if when < half else 7.0 for one, when in shown["item_id", "time_ms"].rows()
     ]
     assert values["price"].to_list() == pytest.approx(expected)
+
+
+def test_the_new_feature_agrees_in_every_bit(place: Path) -> None:
+    (verify,) = (words for words in commands() if words[0] == "parity")
+    answer = json.dumps(json.loads(run(verify, place, "--requests", "20", "--json", "-q")))
+    assert "creator_likes_7d" in answer

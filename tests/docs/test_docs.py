@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("legacy/*/README.md")])
 ROOMS = "config|value|data|feature|model|request|remote|store|evaluate|parity|serve|web"
+ROOMS_OF_CODE = tuple(f"{path.name}/" for path in sorted((ROOT / "src" / "mainstem").iterdir()) if path.is_dir())
 BASE = re.compile(rf"^({ROOMS})-000$")
 
 
@@ -124,3 +125,16 @@ def test_every_command_of_a_page_is_one_of_the_command_line(page):
         for verb, inner in re.findall(r"^(?:\.venv/bin/)?mainstem ([a-z]+)(?: +([a-z]+)(?= |$))?", block, re.M):
             assert verb in known, f"mainstem {verb}"
             assert "" in known[verb] or inner in known[verb], f"mainstem {verb} {inner}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_file_of_ours_that_a_page_names_is_there(page):
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
+    if page.name == "CHANGELOG.md":
+        return  # it also names what is gone
+    roots = (ROOT, ROOT / "src" / "mainstem", ROOT / "docs", page.parent)
+    for name in re.findall(r"`([\w.-]+(?:/[\w.-]+)+\.(?:py|toml|md|sh))`", text):
+        if name.split("/")[-1] != "NAME.py" and name.startswith(
+            ("src/", "tests/", "docs/", "legacy/", "benchmarks/", *ROOMS_OF_CODE)
+        ):
+            assert any((root / name).exists() for root in roots), f"{page.name} names {name}"
