@@ -15,6 +15,7 @@ from mainstem.features.catalog import ACTIVITY_SLOTS, TRAIT_SLOTS
 from mainstem.features.language.aggregate import Latest, count, total
 from mainstem.features.language.feature import Attribute, Context, Feature
 from mainstem.features.language.feature_set import FeatureSet
+from mainstem.features.language.matched import Matched
 from mainstem.features.language.source import Source
 from mainstem.features.statics import SCENARIO_SLOTS, STRENGTH
 
@@ -379,35 +380,59 @@ _ITEM: Final = (
 )
 
 _CROSS_STATE: Final = (
+    _inner("filled", "known(kept.item_id)"),
     _inner(
         "judged", "known(kept_length_bucket) and kept.long_view >= 0", about="kept events that say something of an item"
     ),
+    _inner("verdict", "where(judged, where(kept.long_view == 1, 1, -1), 0)"),
     _inner("own_mean", "sum(where(judged, kept.surprise, 0)) / max(count(judged), 1)"),
     _inner(
         "centred",
         "where(judged, kept.surprise - own_mean, 0)",
         about="how an event ended against the user's recent mean",
     ),
-    _inner("place_in_list", "so_far(known(kept.item_id)) - 1"),
+    _inner("place_in_list", "so_far(filled) - 1"),
+    _inner("judged_late", "judged and place_in_list < 10"),
+    _inner("centred_late", "where(place_in_list < 10, centred, 0)"),
     _inner("fresher", "1 / (1 + place_in_list / 5)", about="latest events count more"),
-    _inner("same_item", "kept.item_id == item_id"),
-    _inner("same_creator", "kept_creator_id == creator_id and creator_id >= 0"),
-    _inner("same_category", "kept_category_id == category_id and category_id >= 0"),
-    _inner("about_as_long", "kept_length_bucket > 0 and abs(kept_length_bucket - length_bucket) <= 1"),
+    _inner("judged_fresher", "judged * fresher"),
+    _inner("centred_fresher", "centred * fresher"),
+    _inner("kept_length_known", "where(kept_length_bucket > 0, kept_length_bucket, -1)"),
+    _inner("shorter_bucket", "length_bucket - 1"),
+    _inner("longer_bucket", "length_bucket + 1"),
+    _inner("same_item", Matched("kept.item_id", "item_id", {"n": "filled", "verdict": "verdict"})),
+    _inner("same_creator", Matched("kept_creator_id", "creator_id", {"n": "judged", "surprise": "centred"})),
+    _inner(
+        "same_category",
+        Matched(
+            "kept_category_id",
+            "category_id",
+            {"n": "judged", "surprise": "centred", "late_n": "judged_late", "late_surprise": "centred_late"},
+        ),
+    ),
+    *(
+        _inner(f"same_length_{at}", Matched("kept_length_known", to, {"n": "judged", "surprise": "centred"}))
+        for at, to in enumerate(("shorter_bucket", "length_bucket", "longer_bucket"))
+    ),
+    _inner("about_as_long_n", "same_length_0.n + same_length_1.n + same_length_2.n"),
+    _inner("about_as_long_surprise", "same_length_0.surprise + same_length_1.surprise + same_length_2.surprise"),
     _inner("viewed_long", "judged and kept.long_view == 1"),
     _inner("mean_log_length", "mean(where(viewed_long, kept_log_length, empty))"),
-    _inner("alike", f"dot(vector, kept_vector) / {VECTOR_ONE**2}"),
-    _inner("alike_squared", "max(alike, 0) ** 2"),
+    _inner("alike", "dot(vector, kept_vector)", unit="2**-40", about="likeness of an item to each kept event"),
+    _inner("alike_squared", "max(alike, 0) ** 2", unit="2**-80"),
 )
 
+_ONE: Final = float(VECTOR_ONE**2)
+"""A likeness of 1, in the units of ``alike``."""
 
-def _same(name: str, mask: str, strength: int, about: str) -> tuple[Feature, ...]:
+
+def _same(name: str, count_: str, surprise: str, strength: int, about: str) -> tuple[Feature, ...]:
     """How many kept events share something with the candidate, and how they ended."""
     return (
-        _cross(f"{name}_kept", f"log1p(count({mask} and judged))", "log count", f"kept events {about}"),
+        _cross(f"{name}_kept", f"log1p({count_})", "log count", f"kept events {about}"),
         _cross(
             f"{name}_surprise",
-            f"sum(where({mask}, centred, 0)) / (count({mask} and judged) + {strength})",
+            f"{surprise} / ({count_} + {strength})",
             "share",
             f"long views beyond the user's mean, {about}",
         ),
@@ -415,23 +440,22 @@ def _same(name: str, mask: str, strength: int, about: str) -> tuple[Feature, ...
 
 
 _CROSS: Final = (
-    _cross("seen_count", "log1p(count(same_item))", "log count", "times this item is among the kept events"),
+    _cross("seen_count", "log1p(same_item.n)", "log count", "times this item is among the kept events"),
     _cross(
         "seen_long_view",
-        "sum(where(same_item and judged, where(kept.long_view == 1, 1, -1), 0))",
+        "same_item.verdict",
         "count",
         "long views of this item, less the ones not viewed long",
     ),
-    *_same("creator", "same_creator", 1, "of its creator"),
-    *_same("category", "same_category", 3, "of its category"),
+    *_same("creator", "same_creator.n", "same_creator.surprise", 1, "of its creator"),
+    *_same("category", "same_category.n", "same_category.surprise", 3, "of its category"),
     _cross(
         "category_surprise_last_10",
-        "sum(where(same_category and place_in_list < 10, centred, 0)) / "
-        "(count(same_category and judged and place_in_list < 10) + 3)",
+        "same_category.late_surprise / (same_category.late_n + 3)",
         "share",
         "the same among the last 10 events",
     ),
-    *_same("length", "about_as_long", 3, "of about its length"),
+    *_same("length", "about_as_long_n", "about_as_long_surprise", 3, "of about its length"),
     _cross(
         "length_offset",
         "where(length_bucket > 0, coalesce(abs(log_length - mean_log_length), 0), 0)",
@@ -439,19 +463,24 @@ _CROSS: Final = (
         "its length against the mean length of long views",
     ),
     _cross(
-        "alike_all", "sum(alike) / (count(known(kept_length_bucket)) + 1)", "cosine", "mean likeness to kept events"
+        "alike_all",
+        f"sum(alike) / {_ONE!r} / (count(known(kept_length_bucket)) + 1)",
+        "cosine",
+        "mean likeness to kept events",
     ),
-    _cross("alike_most", "max(coalesce(max_of(alike), 0), 0)", "cosine", "likeness to the nearest kept event"),
-    _cross("alike_last", "max(coalesce(at(alike, 0), 0), 0)", "cosine", "likeness to the latest item"),
+    _cross(
+        "alike_most", f"max(coalesce(max_of(alike), 0), 0) / {_ONE!r}", "cosine", "likeness to the nearest kept event"
+    ),
+    _cross("alike_last", f"max(coalesce(at(alike, 0), 0), 0) / {_ONE!r}", "cosine", "likeness to the latest item"),
     _cross(
         "alike_surprise",
-        "sum(alike_squared * centred) / (sum(where(judged, alike_squared, 0)) + 0.5)",
+        f"sum(alike_squared * centred) / (sum(alike_squared * judged) + {0.5 * _ONE**2!r})",
         "share",
         "long views of like items beyond the user's mean",
     ),
     _cross(
         "alike_surprise_recent",
-        "sum(alike_squared * centred * fresher) / (sum(where(judged, alike_squared * fresher, 0)) + 0.5)",
+        f"sum(alike_squared * centred_fresher) / (sum(alike_squared * judged_fresher) + {0.5 * _ONE**2!r})",
         "share",
         "the same, latest events counting more",
     ),

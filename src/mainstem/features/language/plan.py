@@ -301,13 +301,15 @@ def _table_of(feature: Feature) -> tuple[str, ...]:
 def _family(feature: Feature, tiled: bool) -> str:
     """What is kept together: sums have running totals that extremes and registers, which cannot be taken back, have not.
 
-    Where nothing of the table is read in windows there are no totals to keep apart, and one look is cheaper than two.
+    Where nothing of the table is read in windows there are no totals to keep apart, and one look is cheaper than two. What is
+    kept for ever only stands apart from what is kept in tiles: every tile holds all sums of its table.
     """
     if isinstance(feature.of, Latest):
         return "list"
     assert isinstance(feature.of, Aggregate)
     monoid = next(iter(feature.of.parts.values())).monoid
-    return ("extreme" if tiled else "add") if monoid in ("min", "max") else monoid
+    family = ("extreme" if tiled else "add") if monoid in ("min", "max") else monoid
+    return family if set(feature.windows) == {"ever"} else f"{family} in tiles"
 
 
 def _step_ms(span_ms: int) -> int:
