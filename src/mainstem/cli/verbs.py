@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mainstem.cli import data, features, parity
+from mainstem.cli import data, dataset, features, parity
 from mainstem.cli.options import HERE, AsJson, Folder, Quiet, Seed
 from mainstem.cli.terminal import NO, Terminal, table, why_text
 
@@ -21,6 +21,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 the answer is no.",
 )
 app.add_typer(data.app, name="data")
+app.add_typer(dataset.app, name="dataset")
 app.add_typer(features.app, name="features")
 app.add_typer(parity.app, name="parity")
 config = typer.Typer(no_args_is_help=True, help="What is set, and by whom.")
