@@ -98,7 +98,7 @@ def test_it_holds_what_the_ranker_learns_from(place: Workspace, own: pl.DataFram
 def test_nothing_of_the_future_is_in_it(place: Workspace, own: pl.DataFrame) -> None:
     log = read_log(place.log)
     features = feature_set(place)
-    offline = Offline.of(log, features, tuple(place.settings.served()), split(place, log).validation_day)
+    offline = Offline.of(log, features, tuple(place.settings.served()), split(place, log).validation_day, {})
     columns = offline.columns([features.by_name["creator_likes"]])
     reading = Reading(offline.plan, offline.tables, columns)
     rows = own.slice(own.height // 2, 40)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -89,3 +90,34 @@ def read(
 
     rows = read_now(Workspace.open(workspace), name, user, item, surface)
     Terminal(as_json=as_json).answer(rows, table(rows))
+
+
+@app.command()
+def extract(
+    name: Annotated[str, typer.Argument(help="The extraction's name, and that of its table of facts.")],
+    text: Annotated[str, typer.Option(help="The columns that are read, such as 'title tags'.")],
+    dim: Annotated[int, typer.Option(help="Values an item.")] = 64,
+    encoder: Annotated[str, typer.Option(help="hashed (needs no fit) or svd (fitted once a version).")] = "hashed",
+    version: Annotated[str, typer.Option(help="Yours; a changed definition needs a new one.")] = "1",
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", help="A Parquet file with item_id and the columns. Default: the log's items."),
+    ] = None,
+    workspace: Folder = HERE,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Vectors of items from their text and tags, as a table that definitions may name; again, only what changed."""
+    from mainstem.workspace.extraction import extract as run
+    from mainstem.workspace.extraction import settings_of
+    from mainstem.workspace.layout import Workspace
+
+    terminal = Terminal(as_json=as_json, quiet=quiet)
+    opened = Workspace.open(workspace)
+    columns = text.replace(",", " ").split()
+    with terminal.step("extraction") as step:
+        done = run(
+            opened, name, columns, dim=dim, encoder=encoder, version=version, source=source, progress=step.progress
+        )
+        step.outcome = f"{done.rows:,} items, {done.computed:,} computed, {done.known:,} with a vector"
+    terminal.answer(asdict(done), f"{table([asdict(done)])}\n\n# mainstem.toml\n{settings_of(done)}")

@@ -12,6 +12,7 @@ from mainstem.ranking.lesson import lesson
 from mainstem.ranking.model import Model
 from mainstem.workspace.definitions import attribute_tables, feature_set
 from mainstem.workspace.layout import LEGACY, Workspace
+from mainstem.workspace.learned_from import learned_from
 from mainstem.workspace.programs import train
 
 Progress = Callable[..., None]
@@ -40,7 +41,7 @@ def train_unified(workspace: Workspace, log: Log, parts: Split, seed: int, progr
     from mainstem.ranking.train import TrainSettings
     from mainstem.ranking.train import train as learn
 
-    settings = workspace.settings
+    settings, tables = workspace.settings, attribute_tables(workspace)
     taught = lesson(
         log.items,
         log.users,
@@ -50,15 +51,15 @@ def train_unified(workspace: Workspace, log: Log, parts: Split, seed: int, progr
         tuple(settings.served()),
         settings.training.feedback_delay_ms,
         feature_set(workspace),
-        attribute_tables(workspace),
+        tables,
     )
     chosen = TrainSettings(seed=seed)
     if settings.training.epochs:
         chosen = replace(chosen, epochs=settings.training.epochs)
     model = learn(taught, chosen, progress)
-    model = replace(
-        model, card=model.card | {"data": log.manifest.sha256, "split": parts.sha256, "log": log.manifest.name}
-    )
+    identity = learned_from(workspace, log, taught, parts.validation_day, tables)
+    said = {"data": log.manifest.sha256, "split": parts.sha256, "log": log.manifest.name, "learned_from": identity}
+    model = replace(model, card=model.card | said)
     model.save(workspace.unified_model)
     return model
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
 import numpy as np
 import polars as pl
@@ -37,7 +37,7 @@ from mainstem.features.statics import Statics
 from mainstem.features.timeline import request_context
 from mainstem.features.unified_tables import unified_tables
 from mainstem.ranking.lesson import constants
-from mainstem.workspace.definitions import declared_in, feature_set
+from mainstem.workspace.definitions import attribute_tables, declared_in, feature_set
 from mainstem.workspace.layout import Workspace
 from mainstem.workspace.log import open_log, split
 
@@ -71,6 +71,7 @@ class Offline:
         timed: The impressions, in the log's order; their offsets follow.
         statics: What was learned once.
         learned_before: Offset below which impressions were learned from by that.
+        own_tables: The workspace's tables of facts.
     """
 
     features: FeatureSet
@@ -80,15 +81,23 @@ class Offline:
     surfaces: tuple[str, ...]
     statics: Statics
     learned_before: int
+    own_tables: Mapping[str, AttributeTable]
 
     @classmethod
-    def of(cls, log: Log, features: FeatureSet, surfaces: tuple[str, ...], validation_day: int) -> Offline:
+    def of(
+        cls,
+        log: Log,
+        features: FeatureSet,
+        surfaces: tuple[str, ...],
+        validation_day: int,
+        own_tables: Mapping[str, AttributeTable],
+    ) -> Offline:
         """The log with the constants a ranker trained on the days before the validation day would have."""
         catalog = Catalog.from_tables(log.items, log.users)
         past, timed = FeedbackBatch.from_history(log.history), FeedbackBatch.from_frame(log.impressions, surfaces)
         taught = log.impressions["day"].to_numpy() < validation_day
         statics, first = constants(catalog, log.history, past, timed, taught)
-        return cls(features, catalog, past, timed, surfaces, statics, len(past) + first)
+        return cls(features, catalog, past, timed, surfaces, statics, len(past) + first, own_tables)
 
     @cached_property
     def feedback(self) -> FeedbackBatch:
@@ -98,7 +107,7 @@ class Offline:
     @cached_property
     def tables(self) -> dict[str, AttributeTable]:
         """Where attributes come from."""
-        return unified_tables(self.catalog, self.statics)
+        return unified_tables(self.catalog, self.statics) | dict(self.own_tables)
 
     @cached_property
     def plan(self) -> Plan:
@@ -131,12 +140,26 @@ class Offline:
 
     def inputs(self) -> dict[str, str]:
         """What features are computed from beside the log, each with its hash."""
-        arrays = {name: np.ascontiguousarray(array) for name, array in self.statics.as_arrays().items()}
-        learned = hashlib.sha256()
-        for name in sorted(arrays):
-            learned.update(f"{name}|{arrays[name].dtype.str}|{arrays[name].shape}|".encode())
-            learned.update(arrays[name].tobytes())
-        return {"learned constants": learned.hexdigest(), "surfaces": ", ".join(self.surfaces)}
+        out = {"learned constants": arrays_sha256(self.statics.as_arrays()), "surfaces": ", ".join(self.surfaces)}
+        for name, table in self.own_tables.items():
+            out[f"table {name}"] = table_sha256(table)
+        return out
+
+
+def arrays_sha256(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """The hash of named arrays: names, types, shapes and bytes."""
+    whole = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        whole.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
+        whole.update(array.tobytes())
+    return whole.hexdigest()
+
+
+def table_sha256(table: AttributeTable) -> str:
+    """The hash of a table of facts."""
+    times = {} if table.valid_from_ms is None else {"valid from": table.valid_from_ms}
+    return arrays_sha256({"ids": table.ids, **times, **table.columns})
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +210,7 @@ def build_dataset(
     features, log = feature_set(workspace), open_log(workspace)
     settings, days = workspace.settings, split(workspace, log)
     parts = parts_of(log, days.validation_day, days.test_days)
-    offline = Offline.of(log, features, tuple(settings.served()), days.validation_day)
+    offline = Offline.of(log, features, tuple(settings.served()), days.validation_day, attribute_tables(workspace))
     columns = offline.columns(declared_in(workspace))
     last = int(log.impressions["time_ms"].max() or 0)  # type: ignore[arg-type]
     return build(
