@@ -56,7 +56,7 @@ def test_what_is_to_be_written_is_at_most_ten_lines() -> None:
 
 
 def test_the_commands_do_what_the_page_says(place: Path) -> None:
-    check, backfill, read, accept, _ = commands()
+    check, backfill, read, accept, *_ = commands()
     assert "creator_likes" in run(check, place)
     answer = json.loads(run(backfill, place, "--json", "-q"))
     assert Path(answer["path"]).name.startswith("creator_likes@1-")
@@ -69,7 +69,7 @@ def test_the_commands_do_what_the_page_says(place: Path) -> None:
 
 
 def test_a_changed_meaning_is_refused_until_its_version_is_raised(place: Path) -> None:
-    check, _, _, accept, _ = commands()
+    check, _, _, accept, *_ = commands()
     run(accept, place)
     first, changed = blocks("python")[0], blocks("python")[2]
     (place / "features.py").write_text(first + changed.replace(", version=2", ""))
@@ -106,7 +106,7 @@ def test_a_price_is_the_one_of_its_time(place: Path) -> None:
     item = shown["item_id"].mode().to_list()[0]
     prices = {"item_id": [item, item], "price": [5.0, 7.0], "from_ms": [0, half]}
     pl.DataFrame(prices).write_parquet(place / "prices.parquet")
-    (place / "mainstem.toml").write_text("".join(blocks("toml")))
+    (place / "mainstem.toml").write_text("".join(blocks("toml")[:2]))
     (place / "features.py").write_text(blocks("python")[0] + blocks("python")[4])
     backfill = ["price" if word == "creator_likes" else word for word in commands()[1]]
     values = pl.read_parquet(Path(json.loads(run(backfill, place, "--json", "-q"))["path"]) / "values.parquet")
@@ -120,3 +120,17 @@ def test_the_new_feature_agrees_in_every_bit(place: Path) -> None:
     (verify,) = (words for words in commands() if words[0] == "parity")
     answer = json.dumps(json.loads(run(verify, place, "--requests", "20", "--json", "-q")))
     assert "creator_likes_7d" in answer
+
+
+def test_likeness_in_words_is_a_cosine(place: Path) -> None:
+    (extract,) = (words for words in commands() if "extract" in words)
+    run(extract, place, "-q")
+    (place / "mainstem.toml").write_text(blocks("toml")[0] + blocks("toml")[2])
+    (place / "features.py").write_text(
+        blocks("python")[0] + blocks("python")[4].splitlines()[0] + "\n" + blocks("python")[5]
+    )
+    backfill = ["reads_alike" if word == "creator_likes" else word for word in commands()[1]]
+    values = pl.read_parquet(Path(json.loads(run(backfill, place, "--json", "-q"))["path"]) / "values.parquet")
+    known = values.filter(pl.col("reads_alike__state") == 0)["reads_alike"]
+    assert known.len() > 0
+    assert 0.9 < float(known.max() or 0) <= 1.0001  # type: ignore[arg-type]
