@@ -21,6 +21,8 @@ from mainstem.features.running import run_program
 from mainstem.features.steps import NO_KEY, Arrays, Tables, as_key, is_vector, run_steps
 
 Ints = NDArray[np.int64]
+Cell = tuple[Any, ...]
+"""What a column of an event row holds: its kind, and of what."""
 _PRECISION: Final = {8: 6, 32: 8}
 _LARGEST: Final = float(2**62)
 _ROWS: Final = 1 << 16
@@ -62,8 +64,8 @@ class Intake:
         self.source = source
         self.groups, self.folds = plan.groups_of(source), plan.folds_of(source)
         self._tables = tables
-        self.layout = _layout(self.groups)
-        self._key_names = tuple({name: None for group in self.groups for name in group.key})
+        self.layout, self._places = _layout(self.groups)
+        self._zones = {group.zone: group for group in self.groups}
         given = dict.fromkeys((*source.columns, "time_ms", *source.sees), Kind(Shape.R))
         resolver = Resolver(plan, given, source.derive, is_vector(tables), may_read=False)
         where = f"source {source.name!r}"
@@ -71,18 +73,15 @@ class Intake:
         for group in self.groups:
             for name in (*group.key, *(["utc_offset_ms"] if group.zone == "local" else [])):
                 resolver.need(name, f"the key of {where}")
-            outputs |= {_cell(group, "in", at): one.value for at, one in enumerate(group.accumulators)}
-            outputs |= {
-                _cell(group, "field", at): text
-                for at, (_, text, _) in enumerate(group.fields)
-                if not self._is_whole(text)
-            }
-            if group.where:
-                outputs[_cell(group, "where", 0)] = group.where
         for fold in self.folds:
             for name in fold.key:
                 resolver.need(name, f"the key of {where}")
             outputs |= {f"{fold.name}_take_{name}": text for name, text in fold.fold.takes.items()}
+        for kind, *what in self._places:
+            if (kind == "in" and what[1] == 0) or (kind == "field" and not self._is_whole(what[0])):
+                outputs[self._output(kind, *what)] = what[0].value if kind == "in" else what[0]
+            elif kind == "counts" and what[1]:
+                outputs[self._output(kind, *what)] = what[1]
         self._program = resolver.program(outputs, where)
         self._steps = resolver.steps
         self._numbers = self._numbers_of_all()
@@ -108,13 +107,8 @@ class Intake:
         matrix = np.zeros((len(kept), self.layout.width), np.int64)
         matrix[:, self.layout.offset] = events.offset[kept]
         self._numbers.fill(matrix, out, kept)
-        keys = {name: as_key(values[name])[kept] for name in self._key_names}
-        whens = {group.zone: group for group in self.groups}
-        clocks = {zone: clock_of(group, time_ms[kept], values, kept) for zone, group in whens.items()}
-        missing = 0
-        for group, columns in zip(self.groups, self.layout.groups, strict=True):
-            matrix[:, columns.when] = clocks[group.zone]
-            missing += self._fill(matrix, group, columns, values, keys, out, kept)
+        self._fill(matrix, values, out, kept, time_ms)
+        missing = sum(len(kept) - int(self._keyed(matrix, group.key).sum()) for group in self.groups)
         folds = tuple(_of_fold(fold, values, out, kept) for fold in self.folds)
         late = int((~on_time).sum())
         return Taken(matrix, folds, kept, late, int((on_time & ~inside).sum()), missing), after
@@ -123,43 +117,47 @@ class Intake:
         """Whether an expression is just a column of whole numbers."""
         return self.source.columns.get(text) == "int64" and text != self.source.time
 
+    def _output(self, kind: str, *what: Any) -> str:
+        """The name under which the program gives what a cell is made of."""
+        return f"cell_{self._places[(kind, *what)]}"
+
     def _numbers_of_all(self) -> _Numbers:
-        """Which outputs become which words of all groups, but for registers and fields that are whole already."""
+        """Which outputs become which words, but for registers and fields that are whole already."""
         found: list[tuple[str, int, float, int, str]] = []
-        for group, at in zip(self.groups, self.layout.groups, strict=True):
-            for number, one in enumerate(group.accumulators):
-                if one.monoid != "registers":
-                    empty = IDENTITIES[{"add": 0, "min": 1, "max": 2}[one.monoid]]
-                    what = f"{one.value} of {group.source.name}"
-                    place = at.inputs[group.first_word[number]]
-                    found.append((_cell(group, "in", number), place, one.scale, empty, what))
-            for number, (name, text, scale) in enumerate(group.fields):
-                if not self._is_whole(text):
-                    found.append((_cell(group, "field", number), at.fields[number], scale, _EMPTY_FIELD, name))
+        for (kind, *what), place in self._places.items():
+            if kind == "in" and what[0].monoid != "registers":
+                empty = IDENTITIES[{"add": 0, "min": 1, "max": 2}[what[0].monoid]]
+                found.append(
+                    (self._output(kind, *what), place, what[0].scale, empty, f"{what[0].value} of {self.source.name}")
+                )
+            elif kind == "field" and not self._is_whole(what[0]):
+                found.append((self._output(kind, *what), place, what[1], _EMPTY_FIELD, what[0]))
         return _Numbers.of(found)
 
-    def _fill(
-        self, matrix: Ints, group: Group, at: GroupColumns, values: Arrays, keys: Arrays, out: Arrays, kept: Ints
-    ) -> int:
-        """Writes one group's keys, registers and whole fields; answers how many events had no key for it."""
-        keyed = np.ones(len(kept), np.bool_)
-        for column, name in zip(at.keys, group.key, strict=True):
-            matrix[:, column] = keys[name]
-            keyed &= keys[name] != NO_KEY
-        counts = keyed
-        if group.where:
-            counts = keyed & (out[_cell(group, "where", 0)][kept] > 0)
-        matrix[:, at.counts] = counts
-        for number, one in enumerate(group.accumulators):
-            if one.monoid == "registers":
-                first = group.first_word[number]
-                matrix[:, list(at.inputs[first : first + one.words])] = registers_of(
-                    out[_cell(group, "in", number)][kept], one
-                )
-        for number, (_, text, _) in enumerate(group.fields):
-            if self._is_whole(text):  # as it is: an id of a hashed text needs all of its 63 bits
-                matrix[:, at.fields[number]] = np.asarray(values[text], np.int64)[kept]
-        return int((~keyed).sum())
+    def _fill(self, matrix: Ints, values: Arrays, out: Arrays, kept: Ints, time_ms: Ints) -> None:
+        """Writes keys, clocks, registers and whole fields, and which events count; each once."""
+        for (kind, *what), place in self._places.items():
+            if kind == "key":
+                matrix[:, place] = as_key(values[what[0]])[kept]
+            elif kind == "when":
+                matrix[:, place] = clock_of(self._zones[what[0]], time_ms[kept], values, kept)
+            elif kind == "in" and what[0].monoid == "registers" and what[1] == 0:
+                words = registers_of(out[self._output(kind, *what)][kept], what[0])
+                matrix[:, [self._places["in", what[0], word] for word in range(what[0].words)]] = words
+            elif kind == "field" and self._is_whole(what[0]):
+                # as it is: an id of a hashed text needs all of its 63 bits
+                matrix[:, place] = np.asarray(values[what[0]], np.int64)[kept]
+        for (kind, *what), place in self._places.items():
+            if kind == "counts":
+                counts = self._keyed(matrix, what[0])
+                matrix[:, place] = counts & (out[self._output(kind, *what)][kept] > 0) if what[1] else counts
+
+    def _keyed(self, matrix: Ints, key: tuple[str, ...]) -> NDArray[np.bool_]:
+        """Which rows have every word of a key."""
+        keyed = matrix[:, self._places["key", key[0]]] != NO_KEY
+        for name in key[1:]:
+            keyed &= matrix[:, self._places["key", name]] != NO_KEY
+        return keyed
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,9 +261,21 @@ def _no_read(group: Group | FoldGroup, values: Arrays) -> None:
     raise AssertionError(f"{group.name} is read while events are taken in: {sorted(values)}")
 
 
-def _cell(group: Group, kind: str, at: int) -> str:
-    return f"{group.name}_{kind}_{at}"
+def _layout(groups: tuple[Group, ...]) -> tuple[EventLayout, dict[Cell, int]]:
+    """Where a row holds what: each key, clock, input and field once, however many groups read it."""
+    places: dict[Cell, int] = {("offset",): 0}
 
+    def place(*cell: Any) -> int:
+        return places.setdefault(cell, len(places))
 
-def _layout(groups: tuple[Group, ...]) -> EventLayout:
-    return EventLayout.dense([group.shape for group in groups])
+    columns = tuple(
+        GroupColumns(
+            keys=tuple(place("key", name) for name in group.key),
+            when=place("when", group.zone),
+            inputs=tuple(place("in", one, word) for one in group.accumulators for word in range(one.words)),
+            fields=tuple(place("field", text, scale) for _, text, scale in group.fields),
+            counts=place("counts", group.key, group.where),
+        )
+        for group in groups
+    )
+    return EventLayout(len(places), 0, columns), places
