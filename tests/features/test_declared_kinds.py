@@ -288,3 +288,29 @@ def test_a_failed_lookup_is_answered_as_declared() -> None:
     with pytest.raises(FeatureError) as refused:
         FailurePolicies(strict, strict.columns_of("user")).applied(side[:, :2], {"feature:n"})
     assert refused.value.code == "feature-019"
+
+
+def test_a_log_without_events_is_all_empty() -> None:
+    plan = Plan(FEATURES)
+    asked = _asked(_log())
+    nothing = Events.from_arrow(_log().head(0).to_arrow(), SALES)
+    found = Backfill(plan, _tables(), {"sales": nothing}).values(Reading(plan, _tables(), COLUMNS), asked)
+    assert (found["n_ever"] == 0).all()
+    assert np.isnan(found["mean_price"]).all()
+    state = LiveState(plan, _tables())
+    assert state.apply("sales", nothing).applied == 0
+
+
+def test_parts_of_the_log_change_no_bit(
+    past: tuple[pl.DataFrame, Requests, dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mainstem.features import backfill
+
+    log, asked, found = past
+    monkeypatch.setattr(backfill, "_PART", 97)
+    monkeypatch.setattr(backfill, "_CHUNK", 13)
+    plan = Plan(FEATURES)
+    events = Events.from_arrow(log.to_arrow(), SALES)
+    again = Backfill(plan, _tables(), {"sales": events}, threads=2).values(Reading(plan, _tables(), COLUMNS), asked)
+    for name, column in found.items():
+        np.testing.assert_array_equal(again[name], column, err_msg=name)

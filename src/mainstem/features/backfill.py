@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from mainstem.features.kernel.asof import (
     as_of_list,
     as_of_registers,
 )
+from mainstem.features.kernel.shape import GroupColumns
 from mainstem.features.language.plan import FoldGroup, Group, Plan
 from mainstem.features.language.resolve import ReadGroup
 from mainstem.features.live import Seen, ever_leaves, told_columns
@@ -39,6 +40,9 @@ from mainstem.features.steps import Arrays, Tables, run_steps
 
 Ints = NDArray[np.int64]
 Progress = Callable[[float], None]
+T = TypeVar("T")
+_PART: Final = 131_072
+"""Events whose rows for all tables are held at once."""
 _CHUNK: Final = 8_192
 """Requests whose lists and vectors are held at once: 8,192 with 50 events of 9 numbers are 30 MB."""
 
@@ -88,38 +92,53 @@ class Backfill:
         wanted = {name for one in seen.values() for name in (*one.groups, *one.folds)}
         for source in plan.sources:
             events = streams[source.of_stream]
-            intake = Intake(plan, source, tables)
             sees = seen[source.name].values(before) if source.name in seen else {}
-            taken, _ = intake.take(events, sees, -1)
-            self.dropped += taken.late
-            offset = taken.matrix[:, intake.layout.offset]
-            for fold, (fold_keys, inputs) in zip(intake.folds, taken.folds, strict=True):
-                self._folds[fold.name] = FoldEvents(fold_keys, offset, inputs)
-                if fold.name in wanted:
-                    told = FoldState(fold, tables).apply(fold_keys, inputs)
-                    before[fold.name] = told_columns(fold, told, taken.rows, len(events))
-            for group, at in zip(intake.groups, intake.layout.groups, strict=True):
-                rows = np.flatnonzero(taken.matrix[:, at.counts])
-                held = EventColumns(
-                    keys=taken.matrix[np.ix_(rows, at.keys)],
-                    when=taken.matrix[rows, at.when],
-                    inputs=taken.matrix[np.ix_(rows, at.inputs)],
-                    offset=taken.matrix[rows, intake.layout.offset],
-                    fields=taken.matrix[np.ix_(rows, at.fields)] if group.latest else None,
-                )
-                if group.name in wanted:
-                    before[group.name] = ever_leaves(
-                        group, as_of_before(group.shape, held), taken.rows[rows], len(events)
-                    )
-                self._held[group.name] = _held(held, bool(group.latest))
+            self._take_in(Intake(plan, source, tables), events, sees, wanted, before)
 
-    def values(self, reading: Reading, requests: Requests, progress: Progress | None = None) -> Arrays:
+    def _take_in(
+        self, intake: Intake, events: Events, sees: Arrays, wanted: set[str], before: dict[str, Arrays]
+    ) -> None:
+        """Makes one source's columns, part by part: its event rows hold every table's words and are never held whole."""
+        parts: dict[str, list[tuple[EventColumns, Ints]]] = {group.name: [] for group in intake.groups}
+        folds: dict[str, list[tuple[FoldEvents, Ints]]] = {fold.name: [] for fold in intake.folds}
+        watermark_ms = -1
+        for start in range(0, max(1, len(events)), _PART):
+            part = slice(start, start + _PART)
+            some = {name: column[part] for name, column in sees.items()}
+            taken, watermark_ms = intake.take(events.take(part), some, watermark_ms)
+            self.dropped += taken.late
+            rows = taken.rows + start
+            offset = taken.matrix[:, intake.layout.offset].copy()
+            for fold, (keys, inputs) in zip(intake.folds, taken.folds, strict=True):
+                folds[fold.name].append((FoldEvents(keys, offset, inputs), rows))
+            for group, at in zip(intake.groups, intake.layout.groups, strict=True):
+                parts[group.name].append(_of_group(group, at, intake.layout.offset, taken.matrix, rows))
+        for group in intake.groups:
+            held, rows = _joined(EventColumns, parts.pop(group.name))
+            if group.name in wanted:
+                before[group.name] = ever_leaves(group, as_of_before(group.shape, held), rows, len(events))
+            self._held[group.name] = _held(held, bool(group.latest))
+        for fold in intake.folds:
+            told_of, rows = _joined(FoldEvents, folds.pop(fold.name))
+            self._folds[fold.name] = told_of
+            if fold.name in wanted:
+                told = FoldState(fold, self.tables).apply(told_of.keys, told_of.inputs)
+                before[fold.name] = told_columns(fold, told, rows, len(events))
+
+    def values(
+        self,
+        reading: Reading,
+        requests: Requests,
+        progress: Progress | None = None,
+        dtype: type[np.float32] | type[np.float64] = np.float64,
+    ) -> Arrays:
         """The published columns of each request, ``[n]``; empty values are NaN.
 
         Args:
             reading: Which columns.
             requests: What is asked, and as of where.
             progress: Told the share that is done.
+            dtype: Of the answers; they are computed in float64 and rounded once.
         """
         n = len(requests)
         early, late = reading.early_and_late()
@@ -140,7 +159,7 @@ class Backfill:
             for column in reading.columns:
                 name = column.vector or column.name
                 found = part[name] if column.vector else done[name]
-                held = out.setdefault(name, np.empty((n, *_flat(found).shape[1:])))
+                held = out.setdefault(name, np.empty((n, *_flat(found).shape[1:]), dtype))
                 held[at] = _flat(found)
             if progress is not None:
                 progress(min(1.0, (start + _CHUNK) / n))
@@ -189,6 +208,35 @@ class Backfill:
         keys = (step.group.key[0] for step in late if isinstance(step, ReadGroup))
         key = next((np.asarray(values[name]) for name in keys if name in values and np.ndim(values[name]) == 1), None)
         return np.arange(n) if key is None else np.argsort(key, kind="stable")
+
+
+def _of_group(group: Group, at: GroupColumns, offset: int, matrix: Ints, rows: Ints) -> tuple[EventColumns, Ints]:
+    """One group's words of some event rows, and which events they are."""
+    counted = np.flatnonzero(matrix[:, at.counts])
+    some = matrix[counted]
+    return (
+        EventColumns(
+            keys=some[:, list(at.keys)],
+            when=some[:, at.when].copy(),
+            inputs=some[:, list(at.inputs)],
+            offset=some[:, offset].copy(),
+            fields=some[:, list(at.fields)] if group.latest else None,
+        ),
+        rows[counted],
+    )
+
+
+def _joined(kind: type[T], parts: list[tuple[T, Ints]]) -> tuple[T, Ints]:
+    """Parts of a record of arrays as one, each column's parts given back as soon as they are joined."""
+    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    columns = {name: [getattr(record, name) for record, _ in parts] for name in names}
+    rows = np.concatenate([at for _, at in parts])
+    parts.clear()
+    return kind(**{name: _column(columns.pop(name)) for name in names}), rows
+
+
+def _column(parts: list[Any]) -> Any:
+    return None if parts[0] is None else np.concatenate(parts)
 
 
 def _held(columns: EventColumns, listed: bool) -> _Held:

@@ -142,7 +142,7 @@ class Timeline:
     ) -> list[Side]:
         names = [self.features.columns_of(role) for role in roles]
         reading = Reading(self._plan, self._tables, [name for side in names for name in side])
-        found = self._backfill.values(reading, Requests(request_context(self.feedback, asked), as_of), progress)
+        found = self._backfill.values(reading, Requests(request_context(self.feedback, asked), as_of), progress, np.float32)
         empties = dict(zip((column.name for column in reading.columns), reading.empties.tolist(), strict=True))
         return [_side(side, found, empties, len(asked)) for side in names]
 
@@ -161,5 +161,6 @@ def request_context(feedback: FeedbackBatch, rows: Ints) -> dict[str, NDArray]:
 def _side(names: tuple[str, ...], found: dict[str, NDArray], empties: dict[str, float], n: int) -> Side:
     out = np.empty((n, len(names)), np.float32)
     for column, name in enumerate(names):
-        out[:, column] = np.where(np.isnan(found[name]), empties[name], found[name])
+        values = found.pop(name)
+        out[:, column] = np.where(np.isnan(values), np.float32(empties[name]), values)
     return out
