@@ -38,3 +38,26 @@ def verify(
     terminal.answer(msgspec.to_builtins(verdict), verified_text(verdict))
     if not verdict.passed:
         raise typer.Exit(NO)
+
+
+@app.command()
+def drill(
+    workspace: Folder = HERE,
+    fault: Annotated[str, typer.Option(help="One fault by its name; every one when not given.")] = "",
+    everything: Annotated[bool, typer.Option("--all", help="Every fault, which is also the default.")] = False,
+    seed: Seed = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Plants faults in the served world and shows what each is called. Exit code 3 when one is missed or misnamed."""
+    from mainstem.workspace.feature_parity_drill import drill as plant
+    from mainstem.workspace.feature_parity_text import drill_text
+    from mainstem.workspace.layout import Workspace
+
+    terminal = Terminal(as_json=as_json, quiet=quiet)
+    with terminal.step("drill") as step:
+        found = plant(Workspace.open(workspace), "" if everything else fault, seed, step.progress)
+        step.outcome = f"{sum(one.right for one in found)} of {len(found)} found and named"
+    terminal.answer(msgspec.to_builtins(found), drill_text(found))
+    if not all(one.right for one in found):
+        raise typer.Exit(NO)

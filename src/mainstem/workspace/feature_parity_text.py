@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 
+from mainstem.parity.features.drill import Found
 from mainstem.workspace.feature_parity_results import FeatureRow, StackVerdict, Verified
 
 WIDTH = 100
@@ -52,3 +54,19 @@ def _failing(row: FeatureRow) -> list[str]:
     )
     text = f"{row.name} {row.window} ({row.stage}): {row.match_rate:.4%} equal{where}"
     return textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="    ")
+
+
+def drill_text(found: Sequence[Found]) -> str:
+    """Each planted fault, and what it was called."""
+    lines = []
+    for one in found:
+        word = "found" if one.right else "MISNAMED" if one.caught else "MISSED"
+        lines += [
+            f"{one.fault}: {word}",
+            *textwrap.wrap(f"planted: {one.story}", WIDTH, initial_indent="  ", subsequent_indent="    "),
+        ]
+        lines += textwrap.wrap(f"said: {one.sentence}", WIDTH, initial_indent="  ", subsequent_indent="    ")
+    right = sum(one.right for one in found)
+    return "\n".join(
+        [*lines, "", f"{right} of {len(found)} faults found and named at the right feature, stage and cause"]
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 import numpy as np
@@ -60,8 +60,10 @@ _HOW: Final = {
 }
 
 
-def name_causes(comparison: Comparison, evidence: Evidence) -> tuple[Diagnosis, ...]:
-    """The cause of every feature that does not pass, worst feature first.
+def name_causes(
+    comparison: Comparison, evidence: Evidence, of: Collection[str] | None = None
+) -> tuple[Diagnosis, ...]:
+    """The cause of every feature that does not pass, or of those ``of`` names; worst feature first.
 
     Each hypothesis is a claim with the share of diverging rows it explains: shown by the values themselves, by computing a
     sample again with one thing done differently, by going together with lags, gaps and copies, or by the sides' own words.
@@ -70,7 +72,7 @@ def name_causes(comparison: Comparison, evidence: Evidence) -> tuple[Diagnosis, 
         FeatureError: A variant has no known name (``parity-048``), or a recompute's table is no value table (``parity-042``).
     """
     _check_variants(evidence)
-    failing = comparison.gate().failing
+    failing = tuple(name for name in comparison.gate().failing if of is None or name in of)
     recomputed = _recomputed(comparison, evidence, failing)
     return tuple(_diagnosis(comparison, evidence, name, recomputed.get(name, [])) for name in failing)
 
@@ -172,6 +174,8 @@ def _recomputed(comparison: Comparison, evidence: Evidence, failing: tuple[str, 
                 kept = 1 - float(np.isin(agreeing, wrong).mean()) if len(agreeing) else 1.0
                 explained = 1 - float(np.isin(diverging, wrong).mean())
                 claims[name].append(Claim(variant.cause, "recomputed", explained, kept, str(variant)))
+        if all(any(one.explained == one.kept == 1.0 for one in found) for found in claims.values()):
+            break  # every one is explained whole: nothing can be a better reason
     return claims
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from mainstem.features.language.expression import Kind, Shape
@@ -10,7 +11,7 @@ from mainstem.features.language.feature import Attribute, Context, Feature, List
 from mainstem.features.language.fold import Fold
 from mainstem.features.language.plan import Plan
 from mainstem.features.language.program import Program
-from mainstem.features.language.resolve import Resolver, Step
+from mainstem.features.language.resolve import LookUp, ReadGroup, Resolver, Step
 from mainstem.features.reading import Column, Reading
 from mainstem.features.steps import Arrays, Tables, is_vector
 
@@ -24,10 +25,17 @@ class Everything(Reading):
     Args:
         plan: What is compiled.
         tables: Where attributes come from.
-        wanted: Which of the columns, by their kind; all when None.
+        wanted: Which of the columns, by name and kind; all when None.
+        swapped: A key, and the name whose number stands in for it where state is read: a planted or suspected fault.
     """
 
-    def __init__(self, plan: Plan, tables: Tables, wanted: Callable[[Kind], bool] | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        tables: Tables,
+        wanted: Callable[[str, Kind], bool] | None = None,
+        swapped: tuple[str, str] | None = None,
+    ) -> None:
         self.plan, self.tables = plan, tables
         given = {
             feature.name: Kind(Shape.C if feature.of.per == "candidate" else Shape.R)
@@ -40,15 +48,18 @@ class Everything(Reading):
         names = [(name, feature) for feature in declared for name in _names(feature)]
         if wanted is not None:
             kinds = kinds_of(plan, tables)
-            names = [(name, feature) for name, feature in names if wanted(kinds[name])]
+            names = [(name, feature) for name, feature in names if wanted(name, kinds[name])]
         self.columns = tuple(_column(name, feature, name in vectors) for name, feature in names)
         resolver = Resolver(plan, given, {}, is_vector(tables))
         for name, _ in names:
             if name in vectors:
                 resolver.need(name, f"feature {name!r}")
+        if swapped is not None:
+            resolver.need(swapped[1], "a swapped key")
         self.program = resolver.program({name: name for name, _ in names if name not in vectors}, "feature")
         self.kinds = resolver.kinds
-        self.steps: tuple[Step, ...] = tuple(resolver.steps)
+        steps = tuple(resolver.steps)
+        self.steps: tuple[Step, ...] = steps if swapped is None else swapped_steps(plan, steps, *swapped)
         self.lists = ()  # cut from lists that are columns themselves
         self.group_shapes = {group.name: resolver.shape_of(group.key) for group in self.groups}
 
@@ -59,6 +70,19 @@ class Everything(Reading):
     def widths_of(self, program: Program, values: Arrays) -> dict[str, int]:
         """How long each vector is that a program reads."""
         return {entry.name: values[entry.name].shape[-1] for entry in program.inputs if entry.kind.vector}
+
+
+def swapped_steps(plan: Plan, steps: tuple[Step, ...], key: str, other: str) -> tuple[Step, ...]:
+    """The steps of a reading that joins state by another key than the events were counted under."""
+    of = plan.features.by_name[other].of if other in plan.features.by_name else None
+    first = (LookUp(other, of.table, of.column, of.key),) if isinstance(of, Attribute) else ()
+    out = []
+    for step in steps:
+        if isinstance(step, ReadGroup) and step.group.key == (key,):
+            out.append(replace(step, group=replace(step.group, key=(other,))))
+        elif step not in first:
+            out.append(step)
+    return (*first, *out)
 
 
 def kinds_of(plan: Plan, tables: Tables) -> dict[str, Kind]:

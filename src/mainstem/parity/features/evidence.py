@@ -83,6 +83,8 @@ class Variant:
 
     name: str
     amount: float = 0.0
+    place: str = ""
+    """What is done so differently, where there are several things it could be done to."""
 
     @property
     def cause(self) -> Cause:
@@ -90,9 +92,11 @@ class Variant:
         return CAUSE_OF[self.name]
 
     def __str__(self) -> str:
+        where = f" of {self.place}" if self.place else ""
         if not self.amount:
-            return self.name
-        return f"{self.name} {self.amount:{'g' if self.name in ('scale', 'stopped') else '+g'}}"
+            return f"{self.name}{where}"
+        plain = self.name in ("scale", "stopped", "double_counted", "default_swapped")
+        return f"{self.name} {self.amount:{'.12g' if plain else '+g'}}{where}"
 
 
 class Recompute(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -35,6 +35,9 @@ class Recomputed:
         plan: What is compiled instead of the configuration's own.
         tables: Where attributes come from instead.
         threads: Ranges of keys worked on side by side.
+        names: The columns that are computed; all when None.
+        default: Stands for every declared default and empty value; the declared ones when None.
+        swapped: A key that is read by another name's number (``Everything``).
     """
 
     def __init__(
@@ -44,13 +47,19 @@ class Recomputed:
         plan: Plan | None = None,
         tables: Tables | None = None,
         threads: int = 2,
+        names: Collection[str] | None = None,
+        swapped: tuple[str, str] | None = None,
+        default: float | None = None,
     ) -> None:
-        self.configuration = configuration
+        self.configuration, self.default = configuration, default
         self.plan, self.tables = plan or configuration.plan, tables or configuration.tables
         self._backfill = Backfill(self.plan, self.tables, streams, threads=threads)
         self._filled: dict[str, Ints] = {}
-        self._whole = Everything(self.plan, self.tables)
         kinds = kinds_of(self.plan, self.tables)
+        own = set(kinds if names is None else names)
+        lists = {kinds[name].over for name in own if kinds[name].shape.listed}
+        own |= {name for name, kind in kinds.items() if kind.over in lists and name.startswith(f"{kind.over}.")}
+        self._whole = Everything(self.plan, self.tables, lambda name, kind: name in own)
         wanted: dict[str, Callable[[Kind], bool]] = {
             "requests": lambda kind: kind.shape is Shape.R,
             "candidates": lambda kind: kind.shape is Shape.C and not kind.vector,
@@ -58,9 +67,9 @@ class Recomputed:
             "pairs": lambda kind: kind.shape is Shape.M or (kind.shape is Shape.C and kind.vector),
         }
         self._readings = {
-            name: Everything(self.plan, self.tables, one)
-            for name, one in wanted.items()
-            if any(one(kind) for kind in kinds.values())
+            part: Everything(self.plan, self.tables, lambda name, kind, one=one: name in own and one(kind), swapped)
+            for part, one in wanted.items()
+            if any(one(kinds[name]) for name in own)
         }
 
     def table(self, asked: Asked, as_of: Ints, progress: Progress | None = None) -> pa.Table:
@@ -130,15 +139,18 @@ class Recomputed:
         if not configuration.user:
             return None
         sides = []
-        for roles in (configuration.user, configuration.candidate):
-            columns = []
+        sizes = (len(asked), int(asked.logged.sum()))
+        for roles, size in zip((configuration.user, configuration.candidate), sizes, strict=True):
+            columns = [np.empty((size, 0), configuration.dtype)]
             for feature, _ in columns_of_roles(self.plan, roles):
                 for name in (feature.name,) if feature.width > 1 else feature.columns:
-                    numbers, _ = rows.column(name)
-                    filled = np.where(np.isnan(numbers), feature.when_empty, numbers).astype(configuration.dtype)
+                    numbers = rows.column(name)[0] if name in rows.kinds else np.zeros(size * feature.width)
+                    empty = feature.when_empty if self.default is None else self.default
+                    filled = np.where(np.isnan(numbers), empty, numbers).astype(configuration.dtype)
                     columns.append(filled.reshape(-1, feature.width))
             sides.append(np.concatenate(columns, axis=1))
-        features = configuration.features
-        defaults = [default for role in configuration.user for default in features.defaults_of(role)]
+        defaults = [d for role in configuration.user for d in self.plan.features.defaults_of(role)]
+        if self.default is not None:
+            defaults = [self.default] * len(defaults)
         sides[0][asked.failed] = np.array(defaults, configuration.dtype)
         return sides[0], sides[1]
