@@ -74,3 +74,23 @@ def describe(folder: Place, as_json: AsJson = False) -> None:
         [record.summary(), *lines, "", table(part_rows(record)), "", "not taken", table(removed_rows(record))]
     )
     Terminal(as_json=as_json).answer(facts, text)
+
+
+@app.command()
+def lineage(
+    request: Annotated[int, typer.Option(help="The request's id, of a served slate or of the imported log.")],
+    item: Annotated[int, typer.Option(help="An item on its slate.")],
+    workspace: Folder = HERE,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Where a served item comes from: model, what it learned from, definitions, and the log's rows behind each feature."""
+    from mainstem.workspace.layout import Workspace
+    from mainstem.workspace.lineage import lineage as follow
+    from mainstem.workspace.lineage_text import lineage_text
+
+    terminal = Terminal(as_json=as_json, quiet=quiet)
+    with terminal.step("lineage") as step:
+        found = follow(Workspace.open(workspace), request, item)
+        step.outcome = f"{len(found.features)} features, {len(found.states)} states, {len(found.gaps)} gap(s)"
+    terminal.answer(asdict(found), lineage_text(found))
