@@ -134,7 +134,7 @@ def test_labels_are_the_rules(place: Workspace, own: pl.DataFrame, tmp_path: Pat
     shown = read_log(place.log).impressions.with_row_index("at")
     first = read_log(place.log).history.height
     joined = own.join(shown.with_columns(offset=pl.col("at").cast(pl.Int64) + first), on="offset", suffix="_log")
-    assert joined.height == own.height
+    assert joined.height == own.height == shown.height
     for head in HEADS:
         assert joined[f"label_{head}"].to_list() == joined[head].to_list()
     touched = build_dataset(place, "content-first", tmp_path / "touched").record
