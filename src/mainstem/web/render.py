@@ -23,6 +23,7 @@ NAVIGATION: Final = (
     ("side-by-side", "Side by side"),
     ("shadow", "Shadow diff"),
     ("migration", "Migration"),
+    ("feature-parity", "Feature parity"),
 )
 _HYPHEN: Final = re.compile(r"(?<=[ (\[…])-(?=\.?\d)")
 _WHOLE: Final = re.compile(r"(\b\d{4}-\d\d-\d\d\b|[+−]?\d*\.\d+ [(\[][+−\d.]+(?:…|, )[+−\d.]+[)\]])")

@@ -174,8 +174,9 @@ def _recomputed(comparison: Comparison, evidence: Evidence, failing: tuple[str, 
                 kept = 1 - float(np.isin(agreeing, wrong).mean()) if len(agreeing) else 1.0
                 explained = 1 - float(np.isin(diverging, wrong).mean())
                 claims[name].append(Claim(variant.cause, "recomputed", explained, kept, str(variant)))
-        if all(any(one.explained == one.kept == 1.0 for one in found) for found in claims.values()):
-            break  # every one is explained whole: nothing can be a better reason
+        whole = (any(one.explained == one.kept == 1.0 for one in found) for found in claims.values())
+        if not evidence.thorough and all(whole):
+            break
     return claims
 
 

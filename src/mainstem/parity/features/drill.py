@@ -78,6 +78,7 @@ def diagnosed(
         lag={one: behind for one, behind in lag.items() if behind > 0},
         recompute=Suspects(configuration, log.streams, asked, own, served.lag, tuple(chosen)),
         variants=variants_of(configuration, starts_of(comparison, chosen, served.as_of), chosen),
+        thorough=False,
     )
     found = name_causes(comparison, evidence, of=chosen)
     return tuple(sorted(found, key=lambda one: -(one.confidence * size[one.feature])))

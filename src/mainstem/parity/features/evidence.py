@@ -148,6 +148,7 @@ class Evidence:
         lag: Log head minus the offset the server had seen, by request id.
         recompute: Computes a sample again with one thing done differently.
         variants: What to try with ``recompute``.
+        thorough: Tries every variant; else none after one that explains every row and breaks none.
     """
 
     served_meta: Mapping[str, SideMeta] = field(default_factory=dict)
@@ -156,3 +157,4 @@ class Evidence:
     lag: Mapping[str, int] | None = None
     recompute: Recompute | None = None
     variants: tuple[Variant, ...] = VARIANTS
+    thorough: bool = True
