@@ -14,7 +14,7 @@ from mainstem.features.events import Events
 from mainstem.features.folding import FoldState
 from mainstem.features.intake import Intake, Taken
 from mainstem.features.kernel.arena import Arena
-from mainstem.features.language.plan import FoldGroup, Group, Plan
+from mainstem.features.language.plan import Accumulator, FoldGroup, Group, Plan
 from mainstem.features.language.source import Source
 from mainstem.features.live import Seen, ever_leaves, told_columns
 from mainstem.features.steps import NO_KEY, Arrays, Tables
@@ -87,7 +87,7 @@ def _space(
         own: list[str] = []
         for one, first in zip(group.accumulators, group.first_word, strict=True):
             for word in range(one.words):
-                column = names.setdefault(("in", one, word), f"in_{len(names)}")
+                column = names.setdefault(("in", _same(one, intake.source), word), f"in_{len(names)}")
                 places.setdefault(column, at.inputs[first + word])
                 own.append(column)
         inputs[group.name] = tuple(own)
@@ -102,6 +102,13 @@ def _space(
     for fold in space.folds:
         columns |= dict.fromkeys(fold_columns(fold))
     return replace(space, inputs=inputs, fields=fields, held=held, columns=tuple(columns))
+
+
+def _same(one: Accumulator, source: Source) -> Accumulator:
+    """An accumulator that is fed the same numbers: a column of whole numbers is always known."""
+    column = one.value.removeprefix("known(").removesuffix(")")
+    whole = one.value == f"known({column})" and source.columns.get(column) == "int64" and column != source.time
+    return replace(one, value="1") if whole and column not in source.derive else one
 
 
 class StreamIntake:

@@ -18,7 +18,7 @@ from mainstem.features.engines.inputs import TableInput
 from mainstem.features.engines.runners import Runner, Threads
 from mainstem.features.engines.shelf import MemoryShelf, Shelf
 from mainstem.features.engines.spaces import AS_OF, OFFSET, ROW, Space, space_answers
-from mainstem.features.engines.waves import waves_of
+from mainstem.features.engines.waves import used_names, waves_of
 from mainstem.features.events import Events
 from mainstem.features.intake import Intake, clock_of
 from mainstem.features.language.feature import EMPTY, KNOWN
@@ -60,6 +60,7 @@ class Run:
         self._waves = waves_of(self.reading)
         self._sources, self._spaces = _columns_of(plan, job.tables, self.reading)
         self._after = [step for step in self.reading.steps if not isinstance(step, ReadGroup)]
+        self._used = used_names(self.reading) | {ROW}
         self.rows = 0
         self.told: dict[str, Any] = {}
 
@@ -176,7 +177,7 @@ class Run:
     def _tasks(self, spaces: list[Space]) -> None:
         left = [(s, b) for s in spaces for b in range(self.shelf.buckets) if not self.shelf.has_answers(s, b)]
         for done, (space, bucket, answers) in enumerate(self._run_tasks(left)):
-            self.shelf.put_answers(space, bucket, answers)
+            self.shelf.put_answers(space, bucket, self._needed(answers))
             self._progress("tasks", (done + 1) / len(left))
         for space in spaces:
             self.shelf.forget(space)
@@ -197,6 +198,12 @@ class Run:
         tables = {name: table for name, table in self.job.tables.items() if name in beside}
         yield from self.job.runner.run(tables, ((space, bucket, load(space, bucket)) for space, bucket in left))
 
+    def _needed(self, answers: Any) -> Any:
+        """Without the parts of lists that nothing reads."""
+        if isinstance(answers, dict):
+            return {name: array for name, array in answers.items() if name in self._used}
+        return answers.select([name for name in answers.column_names if name in self._used])
+
     # -- what goes out
     def _answers(self, at: int, n: int, waves: int) -> Arrays:
         """What the tasks of the first waves said about a block, under the names programs read."""
@@ -209,6 +216,7 @@ class Run:
                 for group in (*space.groups, *space.folds)
                 if group.name in names
                 for name in _names_of(group)
+                if name in self._used
             }
             if not shapes:
                 continue

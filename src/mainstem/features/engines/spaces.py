@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from mainstem.features.engines.arrow import array_of, stacked, table_of
+from mainstem.features.engines.ordered import lists_as_of, windows_as_of
 from mainstem.features.folding import FoldEvents, add_fold, replayed
 from mainstem.features.kernel.asof import (
     EventColumns,
     RequestColumns,
-    as_of,
-    as_of_list,
     as_of_registers,
     group_requests,
 )
+from mainstem.features.kernel.shape import GroupShape
 from mainstem.features.language.plan import FoldGroup, Group
 from mainstem.features.reading import Ints, add_distinct, add_list, add_numbers, has_distinct, has_numbers
 from mainstem.features.steps import Arrays, Tables
@@ -81,17 +81,18 @@ def space_answers(space: Space, tables: Tables, events: pa.Table, requests: pa.T
         EventColumns(keys, offset, offset[:, None], offset), RequestColumns(asked, as_of_rows, as_of_rows)
     )
     for group in space.groups:
-        columns, grouped = _events_of(space, group, keys, offset, events), None if group.name in space.held else whole
+        columns, shape, places = _events_of(space, group, keys, offset, events)
         request = RequestColumns(asked, now[group.zone], as_of_rows)
+        grouped = group_requests(columns, request) if group.name in space.held else whole
         if group.latest:
-            count, when, fields = as_of_list(group.shape, columns, request, grouped=grouped, threads=threads)
+            count, when, fields = lists_as_of(shape, columns, request, grouped, threads)
             add_list(group, when, fields, count, values)
         if has_numbers(group):
-            found = as_of(group.shape, columns, request, group.windows, grouped=grouped, threads=threads)
-            add_numbers(group, found, (len(asked),), values)
+            found = windows_as_of(shape, columns, request, group.windows, grouped, threads)
+            add_numbers(group, found if places is None else found[:, :, places], (len(asked),), values)
         if has_distinct(group):
-            bits = as_of_registers(group.shape, columns, request, group.windows, grouped=grouped, threads=threads)
-            add_distinct(group, bits, (len(asked),), values)
+            bits = as_of_registers(shape, columns, request, group.windows, grouped=grouped, threads=threads)
+            add_distinct(group, bits if places is None else bits[:, :, places], (len(asked),), values)
     for fold in space.folds:
         _read_fold(fold, tables, keys, offset, events, asked, as_of_rows, values)
     return values | {ROW: np.ascontiguousarray(array_of(requests.column(ROW)))}
@@ -102,16 +103,23 @@ def space_task(space: Space, tables: Tables, events: pa.Table, requests: pa.Tabl
     return table_of(space_answers(space, tables, events, requests))
 
 
-def _events_of(space: Space, group: Group, keys: Ints, offset: Ints, events: pa.Table) -> EventColumns:
+def _events_of(
+    space: Space, group: Group, keys: Ints, offset: Ints, events: pa.Table
+) -> tuple[EventColumns, GroupShape, list[int] | None]:
+    """A group's events with each different input once; the shape of that, and where each accumulator then is."""
+    names = dict.fromkeys(zip(space.inputs[group.name], group.shape.ops, strict=True))
+    order = list(names)
+    places = [order.index(pair) for pair in zip(space.inputs[group.name], group.shape.ops, strict=True)]
+    shape = replace(group.shape, ops=tuple(op for _, op in order))
     when = np.ascontiguousarray(array_of(events.column(f"when_{group.zone}")))
-    inputs = stacked(events, space.inputs[group.name], np.int64)
+    inputs = stacked(events, [name for name, _ in order], np.int64)
     fields = stacked(events, space.fields[group.name], np.int64) if group.latest else None
+    told = None if len(order) == len(places) else places
     if group.name not in space.held:
-        return EventColumns(keys, when, inputs, offset, fields)
+        return EventColumns(keys, when, inputs, offset, fields), shape, told
     rows = np.flatnonzero(array_of(events.column(space.held[group.name])))
-    return EventColumns(
-        keys[rows], when[rows], inputs[rows], offset[rows], fields[rows] if fields is not None else None
-    )
+    some = fields[rows] if fields is not None else None
+    return EventColumns(keys[rows], when[rows], inputs[rows], offset[rows], some), shape, told
 
 
 def _read_fold(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mainstem.features.language.feature import Listed
 from mainstem.features.language.plan import FoldGroup, Group
 from mainstem.features.language.resolve import Call, Compute, LookUp, Match, ReadGroup, Step, list_columns
 from mainstem.features.reading import Reading
@@ -45,6 +46,14 @@ def waves_of(reading: Reading) -> tuple[Wave, ...]:
             waves.append(Wave(tuple(_needed(done, keys)), tuple(groups)))
         left = later
     return tuple(waves)
+
+
+def used_names(reading: Reading) -> set[str]:
+    """Every name that some step, the program or a list feature reads."""
+    names = {*reading.program.names, *(column.vector for column in reading.columns)}
+    for step in reading.steps:
+        names |= {*_reads_and_fills(step)[0], "utc_offset_ms"}
+    return names | {feature.of.column for feature in reading.lists if isinstance(feature.of, Listed)}
 
 
 def _needed(steps: list[Step], names: set[str]) -> list[Step]:
