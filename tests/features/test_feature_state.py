@@ -172,3 +172,22 @@ def test_a_state_that_is_not_ours_is_refused(state: FeatureState, tmp_path: Path
     with pytest.raises(StoreError) as refused:
         FeatureState(state.catalog, state.statics, features).load(path)
     assert refused.value.code == "store-040"
+
+
+def test_finished_columns_are_those_of_a_state_that_never_kept_them(small: Tables, state: FeatureState) -> None:
+    from mainstem.features.reader import SideReader
+
+    timed = FeedbackBatch.from_frame(small.impressions)
+    rows = np.arange(-1, len(state.catalog.items))
+    direct = SideReader(state.live, ("user",), ("item", "cross"))
+    assert len(state._finished.columns) > 15
+    for start in range(0, 1200, 40):
+        now = int(timed.time_ms[start]) + (start % 7) * 3_600_000
+        for surface in (-1, 0, 1, 2):
+            side, context = state.viewer(10, surface, SCENARIO, now)
+            kept = state.candidates(context, rows)
+            ids = np.where(rows < 0, -1, state.catalog.items.ids[rows])[None]
+            wanted = direct.candidates({**context, "item_id": ids}, {}, len(rows))
+            np.testing.assert_array_equal(kept, wanted)
+        state.apply(timed.take(slice(start, start + 40)))
+        state.item_quality(now)

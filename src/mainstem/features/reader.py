@@ -26,6 +26,7 @@ class SideReader:
         user: Roles whose columns are the viewer's.
         candidate: Roles whose columns are the candidates', one after the other.
         dtype: Of the answers.
+        columns: Further candidates' columns, after those of the roles.
     """
 
     def __init__(
@@ -34,11 +35,12 @@ class SideReader:
         user: tuple[Role, ...],
         candidate: tuple[Role, ...],
         dtype: type[np.float32] | type[np.float64] = np.float32,
+        columns: tuple[str, ...] = (),
     ) -> None:
         self.state, self._dtype = state, dtype
         features = state.plan.features
         self.user_columns = tuple(name for role in user for name in features.columns_of(role))
-        self.candidate_columns = tuple(name for role in candidate for name in features.columns_of(role))
+        self.candidate_columns = tuple(name for role in candidate for name in features.columns_of(role)) + columns
         self._user = Reading(state.plan, state.tables, self.user_columns)
         self._candidate = Reading(state.plan, state.tables, self.candidate_columns)
         self._pieces = _pieces(self._candidate)

@@ -14,6 +14,7 @@ from mainstem.base.request import Floats, Rows
 from mainstem.features.catalog import Catalog
 from mainstem.features.events import Events
 from mainstem.features.feedback import FeedbackBatch
+from mainstem.features.item_columns import ItemColumns
 from mainstem.features.language.aggregate import Latest
 from mainstem.features.language.feature import EMPTY, KNOWN, STATES, Context, Feature
 from mainstem.features.language.feature_set import FeatureSet
@@ -29,7 +30,7 @@ from mainstem.features.unified_tables import unified_tables
 
 NOBODY: Final = -1
 """The id of a viewer whose lookup failed: nothing is known of them."""
-_QUALITY: Final = ("item_lift_long_view", "item_lift_click", "item_lift_72h", "age")
+_QUALITY: Final = ("item_lift_long_view", "item_lift_click", "item_lift_72h")
 
 Side = NDArray[np.float32]
 
@@ -93,14 +94,14 @@ class FeatureState:
     ) -> None:
         self.catalog, self.statics, self.features = catalog, statics, features
         self.live = LiveState(Plan(features), unified_tables(catalog, statics) | dict(tables or {}), limit_bytes)
-        self._sides = SideReader(self.live, ("user",), ("item", "cross"))
-        self._quality = Reading(self.live.plan, self.live.tables, _QUALITY)
-        self._all_items = catalog.items.ids[None]
-
-    @property
-    def columns(self) -> tuple[str, ...]:
+        self.columns = (*features.columns_of("item"), *features.columns_of("cross"))
         """The candidates' columns, in order."""
-        return self._sides.candidate_columns
+        self._finished = ItemColumns(self.live, catalog)
+        rest = tuple(name for name in self.columns if name not in self._finished.columns)
+        self._rest = np.array([self.columns.index(name) for name in rest], np.int64)
+        self._kept = np.array([self.columns.index(name) for name in self._finished.columns], np.int64)
+        self._sides = SideReader(self.live, ("user",), (), columns=rest)
+        self._age = Reading(self.live.plan, self.live.tables, ["age"])
 
     @property
     def counted(self) -> Applied:
@@ -114,6 +115,7 @@ class FeatureState:
             feedback: What became of shown items.
             now_ms: When given, events that lie far ahead of it, or before 1990, are refused and counted.
         """
+        self._finished.touch(feedback)
         return self.live.apply("feedback", Events.from_feedback(feedback, self.live.applied + 1), now_ms)
 
     def viewer(self, user_id: int, surface: int, scenario: int, now_ms: int) -> tuple[Side, Arrays]:
@@ -130,7 +132,11 @@ class FeatureState:
         if not len(rows):
             return np.empty((0, len(self.columns)), np.float32)
         ids = np.where(rows < 0, NOBODY, self.catalog.items.ids[rows])[None]
-        return self._sides.candidates({**viewer, "item_id": ids}, {"items/item_id": rows[None]}, len(rows))
+        out = np.empty((len(rows), len(self.columns)), np.float32)
+        given = {**viewer, "item_id": ids}
+        out[:, self._rest] = self._sides.candidates(given, {"items/item_id": rows[None]}, len(rows))
+        out[:, self._kept] = self._finished.read(rows, int(viewer["surface"][0]), int(viewer["now_ms"][0]))
+        return out
 
     @staticmethod
     def _request(user_id: int, surface: int, scenario: int, now_ms: int) -> Arrays:
@@ -156,11 +162,13 @@ class FeatureState:
 
         Shapes: [n items].
         """
-        given = {"now_ms": np.array([now_ms], np.int64), "item_id": self._all_items}
-        found = self.live.read(self._quality, given, {"items/item_id": np.arange(len(self.catalog.items))[None]})
-        part = {name: np.nan_to_num(found[name][0]) for name in _QUALITY}
+        rows = np.arange(len(self.catalog.items))
+        side = self._finished.read(rows, -1, now_ms)
+        part = {name: side[:, self._finished.columns.index(name)].astype(np.float64) for name in _QUALITY}
+        given = {"now_ms": np.array([now_ms], np.int64), "item_id": self.catalog.items.ids[None]}
+        age = self.live.read(self._age, given, {"items/item_id": rows[None]})["age"][0]
         lasting = part["item_lift_long_view"] + 0.5 * part["item_lift_click"]
-        return lasting + part["item_lift_72h"] - 0.05 * part["age"]
+        return lasting + part["item_lift_72h"] - 0.05 * np.nan_to_num(age)
 
     def told(
         self, names: Sequence[str], user_id: int, surface: int, scenario: int, now_ms: int, item_ids: NDArray[np.int64]
@@ -194,3 +202,4 @@ class FeatureState:
             StoreError: It is of other features, or cannot be read (``store-040``).
         """
         self.live.load(path)
+        self._finished.touch_all()
