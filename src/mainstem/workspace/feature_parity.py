@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from mainstem.parity.features.compare import Comparison, compare, shown
 from mainstem.parity.features.configuration import Arranged, Asked, Configuration, arranged
+from mainstem.parity.features.drill import diagnosed
 from mainstem.parity.features.recomputed import Recomputed
+from mainstem.parity.features.result import Diagnosis
 from mainstem.parity.features.served import Course, Replay, Served
 from mainstem.parity.features.tables import NONE
 from mainstem.parity.features.values import column_at
@@ -113,8 +115,9 @@ def verify_stack(configuration: Configuration, asked: Asked, seed: int, progress
     comparison = compare(served.table, table, served.metas)
     progress(0.88, "by event time")
     wrong = by_event_time(configuration, log, asked, served, table)
-    progress(1.0, "compared")
-    return told(configuration, asked, log, served, comparison, wrong, time.perf_counter() - began)
+    progress(0.95, "compared")
+    causes = () if comparison.gate().passed else diagnosed(configuration, log, asked, served, comparison)
+    return told(configuration, asked, log, served, comparison, wrong, causes, time.perf_counter() - began)
 
 
 def told(
@@ -124,6 +127,7 @@ def told(
     served: Served,
     comparison: Comparison,
     wrong: Counterfactual,
+    causes: tuple[Diagnosis, ...],
     seconds: float,
 ) -> StackVerdict:
     """The verdict of a comparison."""
@@ -141,7 +145,7 @@ def told(
         matched=sum(one.matched for one in features),
         rows=report.rows,
         features=features,
-        causes=(),
+        causes=causes,
         lag=lag_bins(served.lag),
         counterfactual=wrong,
         example=example(configuration, comparison),

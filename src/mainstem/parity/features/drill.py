@@ -73,10 +73,10 @@ def diagnosed(
     if all(one.confidence >= _SURE and one.basis == "signature" for one in plain):
         return tuple(sorted(plain, key=lambda one: -size[one.feature]))
     own = log.offset_of[asked.own]
-    lag = dict(zip(map(str, asked.request_id.tolist()), served.lag.tolist(), strict=True))
+    lag = dict(zip(map(str, asked.request_id.tolist()), served.behind.tolist(), strict=True))
     evidence = Evidence(
         lag={one: behind for one, behind in lag.items() if behind > 0},
-        recompute=Suspects(configuration, log.streams, asked, own, served.lag, tuple(chosen)),
+        recompute=Suspects(configuration, log.streams, asked, own, served.behind, tuple(chosen)),
         variants=variants_of(configuration, starts_of(comparison, chosen, served.as_of), chosen),
         thorough=False,
     )

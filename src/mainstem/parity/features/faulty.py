@@ -305,6 +305,11 @@ class _Leaked(Replay):
         known = np.isin(events.offset, list(self._known))
         return events.take(~known) if known.any() else events
 
+    def apply(self, stream: str, events: Events) -> None:
+        super().apply(stream, events)
+        state = self.server.state
+        state.applied = max(state.applied, int(events.offset[-1]))  # also when all of them were known already
+
     _known: set[int]
 
 
@@ -337,6 +342,9 @@ class _Replicas(Replay):
 
     def said(self, at: int, target: int) -> int:
         return self._head
+
+    def meter(self, at: int) -> int:
+        return self._head - (self.server.state.applied + 1)
 
 
 def _replica(world: World, draw: Draw) -> Planted:

@@ -67,12 +67,14 @@ class Course:
 class Served:
     """What the server wrote down.
 
-    Shapes: ``as_of, lag`` are [requests]; ``lag`` is the log's head less the offset the server had seen.
+    Shapes: ``as_of, lag, behind`` are [requests]; ``lag`` is the log's head less the offset the server wrote down, ``behind`` by
+    how many events its own meter said it was behind that.
     """
 
     table: pa.Table
     as_of: Ints
     lag: Ints
+    behind: Ints
     metas: tuple[FeatureMeta, ...]
 
 
@@ -174,21 +176,25 @@ class Replay:
         behind = self._draw.integers(0, self.course.poll_ms + 1, n)
         target = np.maximum.accumulate(np.searchsorted(arrival, asked.time_ms - behind, side="right"))
         restarts = set(np.linspace(0, n, self.course.restarts + 2).astype(int)[1:-1].tolist())
-        as_of = np.zeros(n, np.int64)
+        as_of, late = np.zeros(n, np.int64), np.zeros(n, np.int64)
         for at in range(n):
             self.apply_to(self.place(at, int(target[at])), FIRST_STEP if at == 0 else STEP)
             if at in restarts:
                 self.restart(int(head[at]), self.course.other_process and at == min(restarts))
             self.before(at)
-            as_of[at] = self.said(at, int(target[at]))
+            as_of[at], late[at] = self.said(at, int(target[at])), self.meter(at)
             self._answer(at)
             if progress is not None and at % 64 == 0:
                 progress(at / n)
-        return Served(self._table(as_of), as_of, head - as_of, self._metas())
+        return Served(self._table(as_of), as_of, head - as_of, late, self._metas())
 
     def said(self, at: int, target: int) -> int:
         """The offset that the server writes beside the request."""
         return self.server.state.applied + 1
+
+    def meter(self, at: int) -> int:
+        """By how many events the server's own meter says it is behind the offset it writes."""
+        return 0
 
     def apply_to(self, end: int, most: int) -> None:
         """Brings the state up to an offset, in batches like a follower's: some large, some of one event."""

@@ -44,7 +44,7 @@ class Suspects:
         streams: The log's events by stream, under their offsets.
         asked: The requests, whose numbers are the request ids of the rows.
         own: The offset of what became of each request's first item.
-        lag: How far behind the log's head each request's server said it was.
+        lag: By how many events each request's server said it was behind the offset it wrote.
         names: The columns that are computed.
     """
 
