@@ -43,7 +43,7 @@ def place(log: Path, tmp_path: Path) -> Path:
 
 def _run(*words: str) -> tuple[int, str]:
     done = CliRunner().invoke(app, words)
-    if isinstance(done.exception, FeatureError):
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     return done.exit_code, done.stdout
 
@@ -207,3 +207,27 @@ def test_wrong_tables_are_refused(place: Path, name: str, key: str, code: str) -
     with pytest.raises(FeatureError) as refused:
         _run("features", "backfill", "price", "-w", str(place), "-q")
     assert refused.value.code == code
+
+
+LOCAL_AND_LISTS = """
+from mainstem.features.language import Feature, Listed, count
+from mainstem.features.unified import FEEDBACK
+
+today = Feature("seen_today", count(), over="user_id", source=FEEDBACK, windows=("1d",), align="clock", step="1d",
+                zone="local", unit="events", about="since midnight where the user is")
+items = Feature("last_items", Listed("kept.item_id", 3))
+often = Feature("often", Listed("kept.item_id", 2, frequent=True))
+"""
+
+
+def test_local_days_and_lists_are_back_filled_and_read(place: Path) -> None:
+    (place / "features.py").write_text(LOCAL_AND_LISTS)
+    for name, kind in (("seen_today", pl.Float32), ("last_items", pl.List), ("often", pl.List)):
+        answer = json.loads(_run("features", "backfill", name, "-w", str(place), "--json", "-q")[1])
+        values = pl.read_parquet(Path(answer["path"]) / "values.parquet")
+        assert isinstance(values[name].dtype, kind) or values[name].dtype == kind
+        assert answer["mean"][name] > 0
+    user = str(pl.read_parquet(place / "log" / "impressions.parquet")["user_id"][-1])
+    rows = json.loads(_run("features", "read", "last_items", "--user", user, "-w", str(place), "--json")[1])
+    assert rows[0]["name"] == "last_items"
+    assert 0 < len(rows[0]["value"]) <= 3

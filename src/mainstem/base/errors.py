@@ -77,10 +77,14 @@ class RemoteError(MainstemError):
     status = 502
 
 
+_MOST_NAMES = 30
+
+
 def did_you_mean(found: str, known: Iterable[str]) -> str:
     """Which known names look like the one that was found, as a hint; every name when none does."""
     names = sorted(known)
     close = difflib.get_close_matches(found, names, n=3, cutoff=0.6)
     if close:
         return "did you mean " + " or ".join(repr(name) for name in close) + "?"
-    return "known: " + ", ".join(names)
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return "known: " + ", ".join(names[:_MOST_NAMES]) + more

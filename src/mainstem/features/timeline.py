@@ -50,7 +50,7 @@ class Columns:
     """Some columns of n impressions.
 
     Attributes:
-        found: By name, ``[n]``; NaN is empty.
+        found: By name, ``[n]``; NaN is empty. A list feature is an array of lists.
         as_of: The log offset before which each saw events.
         empties: What is read instead of an empty value.
     """
@@ -103,7 +103,8 @@ class Timeline:
         reading = Reading(self._plan, self._tables, names)
         as_of = self._as_of(asked)
         found = self._backfill.values(reading, Requests(request_context(self.feedback, asked), as_of), progress)
-        return Columns(found, as_of, dict(zip(names, reading.empties.tolist(), strict=True)))
+        empties = {column.name: column.feature.when_empty for column in reading.columns}
+        return Columns(found, as_of, empties)
 
     def _as_of(self, asked: Ints) -> Ints:
         """The log offset that each row's server had seen: what had arrived, or for untimed rows what stands before them."""

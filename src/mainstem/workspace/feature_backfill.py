@@ -19,7 +19,7 @@ from mainstem.data.log import Log
 from mainstem.features.catalog import Catalog
 from mainstem.features.events import Events
 from mainstem.features.feedback import FeedbackBatch
-from mainstem.features.language.feature import EMPTY, KNOWN, Feature
+from mainstem.features.language.feature import EMPTY, KNOWN, STATES, Feature
 from mainstem.features.language.feature_set import FeatureSet
 from mainstem.features.language.plan import Plan
 from mainstem.features.live import LiveState
@@ -75,12 +75,24 @@ def backfill(workspace: Workspace, name: str, progress: Progress = lambda share:
     frame = pl.DataFrame({"row": asked - first, "time_ms": line.feedback.time_ms[asked], "as_of": found.as_of})
     known, mean = {}, {}
     for column, values in found.found.items():
-        state = np.where(np.isnan(values), EMPTY, KNOWN).astype(np.uint8)
-        told = np.where(state == EMPTY, found.empties[column], values)
-        frame = frame.with_columns(pl.Series(column, told.astype(feature.dtype)), pl.Series(f"{column}__state", state))
-        known[column], mean[column] = float((state == KNOWN).mean()), float(told.mean()) if len(told) else 0.0
+        side = _side(feature, column, values, found.empties.get(column, 0.0))
+        frame = frame.with_columns(side)
+        known[column] = float((side[1] == KNOWN).mean() or 0.0)  # type: ignore[arg-type]
+        told = side[0].list.len() if values.dtype == object else side[0]
+        mean[column] = float(told.mean() or 0.0)  # type: ignore[arg-type]
     path = _write(workspace, log, features, feature, frame)
     return SideFile(name, path, len(asked), known, mean, time.process_time() - cpu, time.perf_counter() - wall)
+
+
+def _side(feature: Feature, column: str, values: np.ndarray, empty: float) -> list[pl.Series]:
+    """A column's values as they are read, and what kind of value each is."""
+    if values.dtype == object:
+        lists = pl.Series(column, values.tolist(), dtype=pl.List(pl.Float64))
+        state = np.where(lists.list.len().to_numpy() == 0, EMPTY, KNOWN)
+        return [lists, pl.Series(f"{column}__state", state.astype(np.uint8))]
+    state = np.where(np.isnan(values), EMPTY, KNOWN)
+    told = np.where(state == EMPTY, empty, values).astype(feature.dtype)
+    return [pl.Series(column, told), pl.Series(f"{column}__state", state.astype(np.uint8))]
 
 
 def read_now(workspace: Workspace, name: str, user_id: int, item_id: int, surface: str) -> list[dict[str, Any]]:
@@ -115,7 +127,7 @@ def read_now(workspace: Workspace, name: str, user_id: int, item_id: int, surfac
     for column in reading.columns:
         values = found[column.vector][..., column.place] if column.vector else found[column.name]
         rows += told_values(column, np.ravel(values), given["item_id"][0] if values.ndim > 1 else None)
-    return rows
+    return rows + [{"name": one.name, "value": found[one.name][0], "state": STATES[KNOWN]} for one in reading.lists]
 
 
 def _timeline(workspace: Workspace, log: Log, features: FeatureSet) -> Timeline:

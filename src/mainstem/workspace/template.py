@@ -50,6 +50,10 @@ extends = "base"
 extends = "base"
 rules.creator_cap = 1
 
+# Features of your own: a Python file beside this one (docs/guides/add-a-feature.md).
+# [features]
+# definitions = "features.py"
+
 # An outside stack joins by its address (docs/reference/remote-protocol.md).
 # [remote.content-first]
 # url = "http://127.0.0.1:8501"

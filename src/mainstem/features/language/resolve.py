@@ -204,7 +204,8 @@ class Resolver:
                 code="feature-006",
                 hint="name the feature in `sees` of the source: it is then read as it was before the event",
             )
-        for name in group.key:
+        local = isinstance(group, Group) and group.zone == "local"
+        for name in (*group.key, *(("utc_offset_ms",) if local else ())):
             self.need(name, f"the key of {where}")
         shape = self.shape_of(group.key)
         if shape.listed:
