@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -126,7 +126,6 @@ class StreamIntake:
 
     def __init__(self, plan: Plan, tables: Tables, stream: str, columns: Mapping[str, SourceColumns]) -> None:
         self.sources = tuple(source for source in plan.sources if source.of_stream == stream)
-        self.dropped = 0
         self._columns = columns
         self._intakes = {source.name: Intake(plan, source, tables) for source in self.sources}
         self._watermarks = dict.fromkeys(self._intakes, -1)
@@ -140,17 +139,38 @@ class StreamIntake:
                 self._watched[name] = (Arena([group.shape for group in intake.groups], layout=intake.layout), at)
             self._folds |= {fold.name: FoldState(fold, tables) for fold in intake.folds if fold.name in wanted}
 
-    def take(self, events: Events) -> Iterator[tuple[Source, Columns]]:
-        """The columns of a batch, source by source."""
+    @property
+    def apart(self) -> bool:
+        """Whether batches can be taken in side by side, once their watermarks are known: no source sees another's state."""
+        return not self._seen
+
+    def marks(self, events: Events) -> dict[str, int]:
+        """The largest time of each source before a batch; notes those of the batch."""
+        before = dict(self._watermarks)
+        for source in self.sources:
+            times = events.columns[source.time]
+            self._watermarks[source.name] = max(before[source.name], int(times.max()) if len(times) else -1)
+        return before
+
+    def take(self, events: Events, marks: Mapping[str, int]) -> tuple[int, list[tuple[Source, Columns]]]:
+        """How many events of a batch were too late, and its columns, source by source.
+
+        Args:
+            events: In log order.
+            marks: What ``marks`` said of it.
+        """
         before: dict[str, Arrays] = {}
+        out: list[tuple[Source, Columns]] = []
+        late = 0
         for source in self.sources:
             intake = self._intakes[source.name]
             sees = self._seen[source.name].values(before) if source.name in self._seen else {}
-            taken, self._watermarks[source.name] = intake.take(events, sees, self._watermarks[source.name])
-            self.dropped += taken.late
+            taken, _ = intake.take(events, sees, marks[source.name])
+            late += taken.late
             self._watch(intake, taken, before, len(events))
             if source.name in self._columns:
-                yield source, self._columns[source.name].columns(intake, taken)
+                out.append((source, self._columns[source.name].columns(intake, taken)))
+        return late, out
 
     def _watch(self, intake: Intake, taken: Taken, before: dict[str, Arrays], n: int) -> None:
         """Notes the state before each event where a later source sees it."""

@@ -15,7 +15,7 @@ from mainstem.base.errors import FeatureError, did_you_mean
 from mainstem.features.engines.arrow import arrow_of
 from mainstem.features.engines.columns import SourceColumns, StreamIntake
 from mainstem.features.engines.inputs import TableInput
-from mainstem.features.engines.runners import Runner, Threads
+from mainstem.features.engines.runners import Runner, Threads, in_order
 from mainstem.features.engines.shelf import MemoryShelf, Shelf
 from mainstem.features.engines.spaces import AS_OF, OFFSET, ROW, Space, space_answers
 from mainstem.features.engines.waves import used_names, waves_of
@@ -60,6 +60,7 @@ class Run:
         self._waves = waves_of(self.reading)
         self._sources, self._spaces = _columns_of(plan, job.tables, self.reading)
         self._after = [step for step in self.reading.steps if not isinstance(step, ReadGroup)]
+        self._threads = job.runner.workers if isinstance(job.runner, Threads) else 1
         self._used = used_names(self.reading) | {ROW}
         self.rows = 0
         self.told: dict[str, Any] = {}
@@ -89,9 +90,12 @@ class Run:
         table, given = self._given(at)
         values = given | self._answers(at, len(table), len(self._waves))
         done: dict[str, list[NDArray[Any]]] = {}
-        for first in range(0, max(len(table), 1), _FINISH):
-            some = {name: array[first : first + _FINISH] for name, array in values.items()}
-            for name, array in self._finished(some).items():
+        pieces = (
+            {name: array[first : first + _FINISH] for name, array in values.items()}
+            for first in range(0, max(len(table), 1), _FINISH)
+        )
+        for piece in in_order(self._finished, pieces, self._threads):
+            for name, array in piece.items():
                 done.setdefault(name, []).append(array)
         first = at * self.job.block
         out: dict[str, Any] = {ROW: arrow_of(np.arange(first, first + len(table)))}
@@ -134,18 +138,24 @@ class Run:
         given = TableInput(self.job.events[stream], f"the events of {stream!r}")
         total, last = given.rows() or 0, -(2**63)
         none = pa.table({name: pa.array([], kind) for name, kind in {**source.columns, OFFSET: "int64"}.items()})
-        for table in chain([none], given.batches([OFFSET, *source.columns], self.job.chunk)):
-            events = Events.from_arrow(table, source)
+
+        def batches() -> Iterator[tuple[Events, dict[str, int]]]:
+            for table in chain([none], given.batches([OFFSET, *source.columns], self.job.chunk)):
+                events = Events.from_arrow(table, source)
+                yield events, intake.marks(events)
+
+        workers = self._threads if intake.apart else 1
+        for events, (late, taken) in in_order(lambda one: (one[0], intake.take(*one)), batches(), workers):
             if len(events):
                 if int(events.offset[0]) <= last:
                     Events.checked(np.array([last, events.offset[0]]), {})
                 told.setdefault(f"first_{stream}", int(events.offset[0]))
                 last = told[f"last_{stream}"] = int(events.offset[-1])
-            for of, columns in intake.take(events):
+            for of, columns in taken:
                 self.shelf.put_events(self._sources[of.name].spaces, columns)
             told["read"] += len(events)
+            told["dropped"] += late
             self._progress("events", told["read"] / max(total, told["read"], 1))
-        told["dropped"] += intake.dropped
 
     # -- what is asked
     def _given(self, at: int) -> tuple[pa.Table, Arrays]:

@@ -114,7 +114,7 @@ class MemoryShelf:
         """Keeps a batch of a source's events for all its spaces."""
         source = spaces[0].source
         self._spaces[source] = spaces
-        self._batches.setdefault(source, []).append(columns)
+        self._batches.setdefault(source, []).append({name: _narrow(array) for name, array in columns.items()})
         self._keyless |= {
             space.name for space in spaces if any(bool((columns[word] < 0).any()) for word in space.words)
         }
@@ -302,6 +302,13 @@ class FileShelf:
     def _nth(self, path: Path, at: int) -> pa.RecordBatch:
         with pa.memory_map(str(path)) as file:
             return pa.ipc.open_file(file).get_batch(at)
+
+
+def _narrow(array: NDArray[Any]) -> NDArray[Any]:
+    """Whole numbers in half the room, where they fit."""
+    if array.dtype != np.int64 or not len(array) or array.min() < -(2**31) or array.max() >= 2**31:
+        return array
+    return array.astype(np.int32)
 
 
 def _columns(table: pa.Table | pa.RecordBatch) -> Iterator[tuple[str, Any]]:

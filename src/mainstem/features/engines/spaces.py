@@ -73,10 +73,10 @@ def space_answers(space: Space, tables: Tables, events: pa.Table, requests: pa.T
     """
     values: Arrays = {}
     asked = stacked(requests, space.words, np.int64)
-    as_of_rows = np.ascontiguousarray(array_of(requests.column(AS_OF)))
-    now = {zone: np.ascontiguousarray(array_of(requests.column(f"now_{zone}"))) for zone in space.zones}
+    as_of_rows = _whole(requests, AS_OF)
+    now = {zone: _whole(requests, f"now_{zone}") for zone in space.zones}
     keys = stacked(events, space.words, np.int64)
-    offset = np.ascontiguousarray(array_of(events.column(OFFSET)))
+    offset = _whole(events, OFFSET)
     whole = group_requests(
         EventColumns(keys, offset, offset[:, None], offset), RequestColumns(asked, as_of_rows, as_of_rows)
     )
@@ -95,12 +95,16 @@ def space_answers(space: Space, tables: Tables, events: pa.Table, requests: pa.T
             add_distinct(group, bits if places is None else bits[:, :, places], (len(asked),), values)
     for fold in space.folds:
         _read_fold(fold, tables, keys, offset, events, asked, as_of_rows, values)
-    return values | {ROW: np.ascontiguousarray(array_of(requests.column(ROW)))}
+    return values | {ROW: _whole(requests, ROW)}
 
 
 def space_task(space: Space, tables: Tables, events: pa.Table, requests: pa.Table) -> pa.Table:
     """``space_answers`` as a table: the one thing an engine runs."""
     return table_of(space_answers(space, tables, events, requests))
+
+
+def _whole(table: pa.Table, name: str) -> Ints:
+    return np.ascontiguousarray(array_of(table.column(name)), np.int64)
 
 
 def _events_of(
@@ -111,7 +115,7 @@ def _events_of(
     order = list(names)
     places = [order.index(pair) for pair in zip(space.inputs[group.name], group.shape.ops, strict=True)]
     shape = replace(group.shape, ops=tuple(op for _, op in order))
-    when = np.ascontiguousarray(array_of(events.column(f"when_{group.zone}")))
+    when = _whole(events, f"when_{group.zone}")
     inputs = stacked(events, [name for name, _ in order], np.int64)
     fields = stacked(events, space.fields[group.name], np.int64) if group.latest else None
     told = None if len(order) == len(places) else places
