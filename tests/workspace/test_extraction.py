@@ -27,6 +27,7 @@ from mainstem.workspace.definitions import attribute_tables, feature_set
 from mainstem.workspace.extraction import extract
 from mainstem.workspace.feature_backfill import backfill
 from mainstem.workspace.layout import Workspace
+from mainstem.workspace.training_set import build_dataset
 
 DECLARED = """
 from mainstem.features.language import Attribute, Feature
@@ -156,3 +157,17 @@ def test_a_changed_definition_needs_a_new_version(place: Workspace) -> None:
         extract(place, "tags", ("tags",), dim=16)
     assert refused.value.code == "feature-070"
     assert extract(place, "tags", ("tags",), dim=16, version="2").table == "extract/tags/2.parquet"
+
+
+def test_a_training_set_holds_what_is_made_of_vectors_and_names_the_table(place: Workspace) -> None:
+    path = _titles(place)
+    extract(place, "words", ("title",), dim=8, source=path)
+    first = build_dataset(place).record
+    assert first.names("feature")[-2:] == ("word_alike", "word_total")
+    changed = pl.when(pl.int_range(pl.len()) < 200).then(pl.lit("new words")).otherwise("title")
+    pl.read_parquet(path).with_columns(title=changed).write_parquet(path)
+    extract(place, "words", ("title",), dim=8, source=path)
+    again = build_dataset(place).record
+    assert again.definitions == first.definitions
+    assert again.inputs["table words"] != first.inputs["table words"]
+    assert again.sha256 != first.sha256
