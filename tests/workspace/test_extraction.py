@@ -139,7 +139,7 @@ def test_an_svd_keeps_its_space_when_items_come(place: Workspace) -> None:
     ("more", "code"),
     [
         (("--text", "no_such"), "feature-061"),
-        (("--text", "tags", "--encoder", "hash"), "feature-103"),
+        (("--text", "tags", "--encoder", "hash"), "feature-102"),
         (("--text", "tags", "--from", "nowhere.parquet"), "feature-066"),
         (("--text", "tags", "--version", "../1"), "feature-074"),
     ],

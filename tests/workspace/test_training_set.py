@@ -193,7 +193,7 @@ def test_a_broken_set_is_told_and_ends_with_3(place: Workspace, own: pl.DataFram
     contract.write_text(text.replace("urn:mainstem:dataset:", "urn:mainstem:dataset:0"))
     code, told = _run("dataset", "check", str(folder), "-q")
     assert code == 3
-    assert "feature-102" in told
+    assert "the contract beside the rows" in told
     rows = open_dataset(folder).record.rows
     contract.write_text(text.replace(f'"mustBe": {rows}', f'"mustBe": {rows + 1}'))
     code, told = _run("dataset", "check", str(folder), "-q")
@@ -208,3 +208,15 @@ def test_a_broken_set_is_told_and_ends_with_3(place: Workspace, own: pl.DataFram
     with pytest.raises(FeatureError) as refused:
         _run("dataset", "check", str(tmp_path), "-q")
     assert refused.value.code == "feature-088"
+
+
+def test_a_feature_of_a_table_that_is_not_there_is_refused_and_not_left_out(place: Workspace, tmp_path: Path) -> None:
+    more = 'from mainstem.features.language import Attribute, Feature\nx = Feature("x", Attribute("nowhere", "x", "item_id"))\n'
+    (place.folder / "features.py").write_text(more)
+    try:
+        with pytest.raises(FeatureError) as refused:
+            build_dataset(place, out=tmp_path / "own")
+    finally:
+        (place.folder / "features.py").write_text(DECLARED.format(where="like == 1", version=1))
+    assert refused.value.code == "feature-012"
+    assert not (tmp_path / "own").exists()

@@ -74,14 +74,14 @@ def extract(
         progress: Told the share that is done, and what.
 
     Raises:
-        FeatureError: There is no such encoder (``feature-103``).
+        FeatureError: There is no such encoder (``feature-102``).
         ExtractionError: ``feature-060`` to ``feature-075``; see ``ExtractionStore.run``.
         StoreError: The disk refused the table (``store-010``).
         DataError: There is no log (``data-001``).
     """
     if encoder not in ENCODERS:
         raise FeatureError(
-            f"no encoder is called {encoder!r}", code="feature-103", hint=did_you_mean(encoder, ENCODERS)
+            f"no encoder is called {encoder!r}", code="feature-102", hint=did_you_mean(encoder, ENCODERS)
         )
     table = source or open_log(workspace).folder / TABLES["items"].file
     store = ExtractionStore(workspace.folder)

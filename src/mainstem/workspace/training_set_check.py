@@ -59,7 +59,7 @@ def check_dataset(folder: Path) -> SetVerdict:
     faults = [f"feature-091: {one}" for one in broken]
     wanted = f"urn:mainstem:dataset:{dataset.record.sha256}"
     if contract.id != wanted:
-        faults.insert(0, f"feature-102: the contract beside the rows is that of {contract.id}, expected {wanted}")
+        faults.insert(0, f"feature-089: the contract beside the rows is that of {contract.id}, expected {wanted}")
     return SetVerdict(dataset.record.sha256, dataset.record.rows, looked, tuple(faults))
 
 
