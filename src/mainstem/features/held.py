@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from mainstem.features.language.expression import Kind, Shape
 from mainstem.features.language.plan import FoldGroup, Group
 from mainstem.features.language.program import Bound, Program
-from mainstem.features.language.resolve import Compute, LookUp, Step
+from mainstem.features.language.resolve import Compute, LookUp, Step, reads
 from mainstem.features.live import LiveState
-from mainstem.features.reading import Reading, reads_and_fills
+from mainstem.features.reading import Reading
 from mainstem.features.steps import Arrays, run_steps
 
 _FIRST_SIZE: Final = 640
@@ -64,7 +64,7 @@ class HeldReading:
         self._of_request = [at for at, shape in enumerate(shapes) if shape is Shape.R]
         self._of_candidate = [at for at, shape in enumerate(shapes) if shape is Shape.C]
         self._local = threading.local()
-        self.needs = frozenset(self.reading.program.names).union(*(reads_of_step(step) for step in self.reading.steps))
+        self.needs = frozenset(self.reading.program.names).union(*(reads(step) for step in self.reading.steps))
         self._still, self._follows = tuple(still), _following(self.reading.steps, still)
         self._known: dict[tuple[bytes, ...], Arrays] = {}
 
@@ -134,17 +134,12 @@ def _result(bound: Bound, name: str, shape: Shape, n: int) -> NDArray[np.float64
     return found[..., :n].copy() if shape.candidate else found.copy()
 
 
-def reads_of_step(step: Step) -> tuple[str, ...]:
-    """The names that a step reads."""
-    return reads_and_fills(step)[0]
-
-
 def _following(steps: Sequence[Step], still: Sequence[str]) -> tuple[str, ...]:
     """What look-ups and programs make of some names alone."""
     found = set(still)
     out = []
     for step in steps:
-        if still and isinstance(step, LookUp | Compute) and found.issuperset(reads_of_step(step)):
+        if still and isinstance(step, LookUp | Compute) and found.issuperset(reads(step)):
             found.add(step.name)
             out.append(step.name)
     return tuple(out)

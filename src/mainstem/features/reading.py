@@ -15,7 +15,7 @@ from mainstem.features.kernel.shape import UNTIMED
 from mainstem.features.language.expression import Kind, Shape
 from mainstem.features.language.feature import Context, Feature, Listed
 from mainstem.features.language.plan import LIST_TIME, FoldGroup, Group, Plan
-from mainstem.features.language.resolve import Call, Compute, LookUp, Match, ReadGroup, Resolver, Step, list_columns
+from mainstem.features.language.resolve import LookUp, ReadGroup, Resolver, Step, fills, reads
 from mainstem.features.steps import Arrays, Tables, as_key, is_vector
 
 Ints = NDArray[np.int64]
@@ -65,7 +65,7 @@ class Reading:
         outputs = {column.name: column.name for column in self.columns if not column.vector}
         self.program = resolver.program(outputs, "feature")
         self.kinds = resolver.kinds
-        self.steps: tuple[Step, ...] = tuple(resolver.steps)
+        self.steps: tuple[Step, ...] = resolver.ordered()
         self.group_shapes = {group.name: resolver.shape_of(group.key) for group in self.groups}
         self.empties = np.array([column.feature.when_empty for column in self.columns])
         self.defaults = np.array([column.feature.default for column in self.columns])
@@ -104,30 +104,14 @@ class Reading:
         parts: tuple[list[Step], list[Step]] = ([], [])
         late: set[str] = set()
         for step in self.steps:
-            reads, fills = reads_and_fills(step)
-            is_late = not late.isdisjoint(reads) or any(self._is_large(name) for name in (*reads, *fills))
-            late.update(fills if is_late else ())
+            needed, filled = reads(step), fills(step)
+            is_late = not late.isdisjoint(needed) or any(self._is_large(name) for name in (*needed, *filled))
+            late.update(filled if is_late else ())
             parts[is_late].append(step)
         return parts
 
     def _is_large(self, name: str) -> bool:
         return self.kinds[name].vector or self.kinds[name].shape.listed
-
-
-def reads_and_fills(step: Step) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The names that a step reads, and those it fills."""
-    if isinstance(step, LookUp):
-        return (step.key,), (step.name,)
-    if isinstance(step, Compute):
-        return step.program.names, tuple(output.name for output in step.program.outputs)
-    if isinstance(step, Match):
-        return (step.of.key, step.of.to, *step.of.values), step.columns
-    if isinstance(step, Call):
-        return step.of.reads, (step.name,)
-    group = step.group
-    if isinstance(group, FoldGroup):
-        return group.key, group.columns
-    return group.key, (*(leaf.name for leaf in group.leaves), *list_columns(group))
 
 
 def keys_of(group: Group | FoldGroup, values: Arrays, shape: Shape) -> tuple[Ints, tuple[int, ...]]:

@@ -6,7 +6,7 @@ attribute or a derived key means the same on both sides.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mainstem.base.errors import FeatureError, did_you_mean
@@ -42,10 +42,21 @@ class ReadGroup:
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """Run a program over names that are there, for the one name it fills."""
+    """Run a program over names that are there.
+
+    Attributes:
+        name: One of the names it fills.
+        texts: What it fills, written out.
+    """
 
     name: str
     program: Program
+    texts: tuple[tuple[str, str], ...]
+
+    @property
+    def listed(self) -> bool:
+        """Whether it fills lists only."""
+        return all(output.kind.shape.listed for output in self.program.outputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +157,24 @@ class Resolver:
         """The program of some expressions, after steps for everything they read."""
         return self._program({name: self.text(text, f"{where} {name!r}") for name, text in outputs.items()})
 
+    def ordered(self) -> tuple[Step, ...]:
+        """The steps, with what is computed along lists done by one program as soon as all it reads is there."""
+        done = {name for name in self.kinds if not any(name in fills(step) for step in self.steps)}
+        waiting, out = list(self.steps), []
+        while waiting:
+            ready = [step for step in waiting if set(reads(step)) <= done]
+            now = [step for step in ready if not (isinstance(step, Compute) and step.listed)] or [self._together(ready)]
+            gone = {name for step in now for name in fills(step)}
+            waiting = [step for step in waiting if not set(fills(step)) <= gone]
+            done |= gone
+            out += now
+        return tuple(out)
+
+    def _together(self, ready: Sequence[Step]) -> Step:
+        """Several computations along lists as one."""
+        texts = tuple(text for step in ready if isinstance(step, Compute) for text in step.texts)
+        return Compute(texts[0][0], self._program(dict(texts)), texts)
+
     def shape_of(self, names: Iterable[str]) -> Shape:
         """The shape of several names together."""
         out = Shape.R
@@ -170,8 +199,9 @@ class Resolver:
     def _compute(self, name: str, where: str) -> None:
         text = self._meaning(name)
         assert text is not None
-        program = self._program({name: self.text(text, where)})
-        self.steps.append(Compute(name, program))
+        whole = self.text(text, where)
+        program = self._program({name: whole})
+        self.steps.append(Compute(name, program, ((name, whole),)))
         self.kinds[name] = program.kind_of(name)
 
     def _call(self, name: str, of: PythonFunction, where: str) -> None:
@@ -238,6 +268,33 @@ class Resolver:
 
     def _program(self, texts: Mapping[str, str]) -> Program:
         return Program.of(texts, self.kinds)
+
+
+def reads(step: Step) -> tuple[str, ...]:
+    """The names that a step reads."""
+    if isinstance(step, LookUp):
+        return (step.key,)
+    if isinstance(step, Compute):
+        return step.program.names
+    if isinstance(step, Match):
+        return (step.of.key, step.of.to, *step.of.values)
+    if isinstance(step, Call):
+        return step.of.reads
+    local = isinstance(step.group, Group) and step.group.zone == "local"
+    return (*step.group.key, *(("utc_offset_ms",) if local else ()))
+
+
+def fills(step: Step) -> tuple[str, ...]:
+    """The names that a step fills."""
+    if isinstance(step, Compute):
+        return tuple(output.name for output in step.program.outputs)
+    if isinstance(step, Match):
+        return step.columns
+    if not isinstance(step, ReadGroup):
+        return (step.name,)
+    if isinstance(step.group, FoldGroup):
+        return step.group.columns
+    return (*(leaf.name for leaf in step.group.leaves), *list_columns(step.group))
 
 
 def list_columns(group: Group) -> tuple[str, ...]:
