@@ -26,8 +26,10 @@ from mainstem.features.interest_first_posts import INTEREST, posts_of
 from mainstem.features.interest_first_tables import interest_first_tables
 from mainstem.features.statics import Rates, Statics
 from mainstem.features.steps import Arrays
+from mainstem.features.unified_state import FeatureState
 from mainstem.features.unified_tables import unified_tables
 from mainstem.parity.features.configuration import Asked, Configuration
+from mainstem.parity.features.unified_door import UnifiedDoor
 from mainstem.ranking.model import load_statics
 from mainstem.workspace.definitions import feature_set
 from mainstem.workspace.layout import Workspace
@@ -78,7 +80,13 @@ def unified(pack: Pack) -> Configuration:
         # Without a model the constants are learned here: parity is a question about features, whatever model reads them.
         statics = Statics.fit(catalog, pack.past, Rates.fit(pack.past.then(pack.timed)))
     events = Events.from_feedback(pack.past.then(pack.timed), 0)
-    return Configuration("unified", feature_set(pack.workspace), unified_tables(catalog, statics), {"feedback": events})
+    features, learned = feature_set(pack.workspace), statics
+    tables = unified_tables(catalog, statics)
+
+    def door() -> UnifiedDoor:
+        return UnifiedDoor(FeatureState(catalog, learned, features))
+
+    return Configuration("unified", features, tables, {"feedback": events}, door=door)
 
 
 def content_first(pack: Pack) -> Configuration:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import polars as pl
 
@@ -11,8 +13,10 @@ from mainstem.features.events import Events
 from mainstem.features.feedback import FeedbackBatch
 from mainstem.features.statics import Rates, Statics
 from mainstem.features.unified import UNIFIED
+from mainstem.features.unified_state import FeatureState
 from mainstem.features.unified_tables import unified_tables
 from mainstem.parity.features.configuration import Asked, Configuration
+from mainstem.parity.features.unified_door import UnifiedDoor
 
 START_MS = 1_650_800_000_000
 DAY_MS = 86_400_000
@@ -46,7 +50,13 @@ def small_configuration(rows: int = 1_500, past: int = 400, seed: int = 0) -> Co
     rates = Rates.fit(feedback)
     statics = Statics.fit(catalog, feedback, rates)
     events = Events.from_feedback(feedback, 0)
-    return Configuration("unified", UNIFIED, unified_tables(catalog, statics), {"feedback": events})
+    tables = unified_tables(catalog, statics)
+    door = partial(_door, catalog, statics)
+    return Configuration("unified", UNIFIED, tables, {"feedback": events}, door=door)
+
+
+def _door(catalog: Catalog, statics: Statics) -> UnifiedDoor:
+    return UnifiedDoor(FeatureState(catalog, statics))
 
 
 def _feedback(draw: np.random.Generator, rows: int, timed: bool) -> FeedbackBatch:

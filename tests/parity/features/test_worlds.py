@@ -30,8 +30,8 @@ def test_worlds_agree_in_every_bit_whatever_the_order_batches_and_restarts(seed:
     assert found.gate().passed, found.gate().sentence
     assert sum(one.total.cells for one in found.report.features) > 20_000
     names = {one.name for one in found.report.features}
-    # Inner aggregates, kept lists, vectors of places and pairs of place and candidate, not only what the ranker reads.
-    assert {"user_due_click", "kept.item_id", "kept_vector", "same_item", "scenario_is", "item_lately_24h"} <= names
+    # Inner aggregates, kept lists and vectors of places, not only what the ranker reads.
+    assert {"user_due_click", "kept.item_id", "kept_vector", "scenario_is", "item_lately_24h"} <= names
 
 
 @pytest.mark.slow

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +15,11 @@ from mainstem.features.events import Events
 from mainstem.features.language.feature import Role
 from mainstem.features.language.feature_set import FeatureSet
 from mainstem.features.language.plan import Plan
+from mainstem.features.live import LiveState
 from mainstem.features.steps import Arrays, Tables
 
 Ints = NDArray[np.int64]
+Side = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,27 @@ class Asked:
         )
 
 
+class Door(Protocol):
+    """The request path of a stack as its server runs it, around the one live state."""
+
+    @property
+    def state(self) -> LiveState:
+        """What events move."""
+        ...
+
+    def apply(self, events: Events) -> None:
+        """Takes in the next events of the log."""
+        ...
+
+    def sides(self, given: Arrays, candidates: Ints) -> tuple[Side, Side]:
+        """The viewer's columns ``[u]`` and the candidates' ``[n, c]`` of one request."""
+        ...
+
+    def load(self, path: Path) -> None:
+        """Goes on from a saved state."""
+        ...
+
+
 def no_more(ids: Ints) -> Arrays:
     """A candidate carries nothing but its id."""
     return {}
@@ -72,6 +97,7 @@ class Configuration:
         of_candidates: What else a candidate carries beside its id.
         dtype: In which type such a reader hands them on.
         nobody: The context of a viewer whose lookup failed.
+        door: Opens the server's own request path with empty state; without one a ``SideReader`` stands in for it.
         plan: The compiled features.
     """
 
@@ -84,6 +110,7 @@ class Configuration:
     dtype: type[np.float32] | type[np.float64] = np.float32
     of_candidates: Callable[[Ints], Arrays] = no_more
     nobody: Mapping[str, int] = field(default_factory=lambda: {"user_id": -1})
+    door: Callable[[], Door] | None = None
     plan: Plan = field(init=False)
 
     def __post_init__(self) -> None:

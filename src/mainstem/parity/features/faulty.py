@@ -17,9 +17,9 @@ from mainstem.features.language.plan import Plan
 from mainstem.features.live import LiveState
 from mainstem.features.steps import Arrays, Tables
 from mainstem.parity.features import suspects
-from mainstem.parity.features.configuration import Arranged, Asked, Configuration
+from mainstem.parity.features.configuration import Arranged, Asked, Configuration, Side
 from mainstem.parity.features.everything import Everything, swapped_steps
-from mainstem.parity.features.served import Course, Replay, Server, Side
+from mainstem.parity.features.served import Course, Replay, Server
 
 Ints = NDArray[np.int64]
 Draw = np.random.Generator

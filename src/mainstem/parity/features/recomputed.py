@@ -14,9 +14,9 @@ from mainstem.features.events import Events
 from mainstem.features.language.expression import Kind, Shape
 from mainstem.features.language.plan import Plan
 from mainstem.features.steps import Tables
-from mainstem.parity.features.configuration import Asked, Configuration
+from mainstem.parity.features.configuration import Asked, Configuration, Side
 from mainstem.parity.features.everything import Everything, kinds_of
-from mainstem.parity.features.served import Side, value_table
+from mainstem.parity.features.served import value_table
 from mainstem.parity.features.value_rows import Rows, columns_of_roles, filled_places, lists_of
 from mainstem.parity.features.values import ragged
 

@@ -24,7 +24,7 @@ from mainstem.features.language.resolve import Compute
 from mainstem.features.live import LiveState
 from mainstem.features.reader import SideReader
 from mainstem.features.steps import Arrays, Tables, run_steps
-from mainstem.parity.features.configuration import Arranged, Asked, Configuration
+from mainstem.parity.features.configuration import Arranged, Asked, Configuration, Side
 from mainstem.parity.features.everything import Everything
 from mainstem.parity.features.meta import EMPTY, FAILED, KNOWN, STATE, FeatureMeta
 from mainstem.parity.features.value_rows import (
@@ -38,7 +38,6 @@ from mainstem.parity.features.value_rows import (
 )
 
 Ints = NDArray[np.int64]
-Side = NDArray[np.floating[Any]]
 Progress = Callable[[float], None]
 FIRST_STEP: Final = 20_000
 """Events applied at once before the first request."""
@@ -90,7 +89,32 @@ class Server:
     def __init__(self, plan: Plan, tables: Tables, configuration: Configuration) -> None:
         self.plan, self.tables, self._of = plan, tables, configuration
         self.reading = Everything(plan, tables)
-        self.open(LiveState(plan, tables))
+        self.start(None)
+
+    def start(self, saved: Path | None) -> None:
+        """Begins with empty state, or with a saved one, through the stack's own door where nothing was changed behind it."""
+        own = self.plan is self._of.plan and self.tables is self._of.tables
+        self.door = self._of.door() if own and self._of.door is not None else None
+        state = LiveState(self.plan, self.tables) if self.door is None else self.door.state
+        if saved is not None:
+            (state if self.door is None else self.door).load(saved)
+        self.open(state)
+
+    def apply(self, stream: str, events: Events) -> None:
+        """Takes in a batch, through the door where there is one."""
+        if self.door is None or events.offset[0] != self.state.applied + 1:
+            self.state.apply(stream, events)
+        else:
+            self.door.apply(events)
+
+    def answer(self, given: Arrays, n: int) -> tuple[Side, Side] | None:
+        """The ranker's columns of one request, of the viewer and of each candidate."""
+        if self.door is not None:
+            return self.door.sides(given, given["item_id"][0])
+        if self.sides is None:
+            return None
+        user, context = self.sides.user(given, {})
+        return user, self.sides.candidates(context, {}, n)
 
     def open(self, state: LiveState) -> None:
         """Serves from this state from now on."""
@@ -207,7 +231,9 @@ class Replay:
 
     def apply(self, stream: str, events: Events) -> None:
         """Takes in one batch."""
-        self.server.state.apply(stream, self.taken(stream, events))
+        held = self.taken(stream, events)
+        if len(held):
+            self.server.apply(stream, held)
 
     def restart(self, head: int, through_process: bool) -> None:
         """Saves the state, and goes on from the file in a fresh one; once through another process, which applies what is next."""
@@ -223,9 +249,7 @@ class Replay:
                     job = (self.configuration.features, self.configuration.tables, batches, held, later)
                     pool.submit(goes_on_elsewhere, *job).result()
                 held = later
-            state = LiveState(self.server.plan, self.server.tables)
-            state.load(held)
-        self.server.open(state)
+            self.server.start(held)
 
     def _answer(self, at: int) -> None:
         asked, one = self.asked, np.array([at])
@@ -234,13 +258,10 @@ class Replay:
         n, kept = candidates.shape[1], asked.logged[one]
         values = self.server.read(given, n)
         self._rows.add(values, kept, filled_places(values, self._lists))
-        sides = self.server.sides
+        sides = self.server.answer(given, n)
         if sides is not None:
-            user, context = sides.user(given, {})
-            if asked.failed[at]:
-                user = self.defaults()
-            self._user_sides.append(user)
-            self._candidate_sides.append(sides.candidates(context, {}, n)[: int(kept[0])])
+            self._user_sides.append(self.defaults() if asked.failed[at] else sides[0])
+            self._candidate_sides.append(sides[1][: int(kept[0])])
 
     def defaults(self) -> Side:
         """The viewer's columns when their lookup failed."""

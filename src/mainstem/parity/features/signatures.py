@@ -106,7 +106,9 @@ def _types(left: Numbers, right: Numbers, served: Floats, recomputed: Floats, co
     for narrow, wide, whole in ((served, recomputed, left), (recomputed, served, right)):
         with np.errstate(over="ignore", invalid="ignore"):
             single = wide.astype(np.float32).astype(np.float64)
-            tried = {"float32": single, "cut to whole": np.trunc(wide), "rounded to whole": np.rint(wide)}
+            tried = {"float32": single}
+            if len(np.unique(wide[:count])) >= _DISTINCT:  # of one value all the time, a default says as much
+                tried |= {"cut to whole": np.trunc(wide), "rounded to whole": np.rint(wide)}
         if np.issubdtype(whole.values.dtype, np.integer):
             tried["int32 ran over"] = (wide + 2.0**31) % 2.0**32 - 2.0**31
         for name, guess in tried.items():
