@@ -184,7 +184,7 @@ def test_finished_columns_are_those_of_a_state_that_never_kept_them(small: Table
     for start in range(0, 1200, 40):
         now = int(timed.time_ms[start]) + (start % 7) * 3_600_000
         for surface in (-1, 0, 1, 2):
-            side, context = state.viewer(10, surface, SCENARIO, now)
+            _, context = state.viewer(10, surface, SCENARIO, now)
             kept = state.candidates(context, rows)
             ids = np.where(rows < 0, -1, state.catalog.items.ids[rows])[None]
             wanted = direct.candidates({**context, "item_id": ids}, {}, len(rows))

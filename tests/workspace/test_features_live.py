@@ -103,7 +103,7 @@ def test_new_definitions_take_over_in_one_step(place: Workspace, live: Live) -> 
     for _, batch in live.follower.batches(0):
         fresh.apply(batch)
     request = live.request(0, 1, "feed")
-    side, context = fresh.viewer(1, 0, -1, request.now_ms)
+    side, _context = fresh.viewer(1, 0, -1, request.now_ms)
     np.testing.assert_array_equal(live.stack.features.user(request).side, side)
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from mainstem.base.errors import RequestError, did_you_mean
-from mainstem.base.request import NOT_RANKED, NOTHING, Floats, Found, Ids, Pool, Request, Rows, Slate, Trace
+from mainstem.base.request import NOT_RANKED, NOTHING, AsServed, Floats, Found, Ids, Pool, Request, Rows, Slate, Trace
 from mainstem.stacks.stage import QUOTA, Source, Stack
 
 T = TypeVar("T")
@@ -76,7 +76,7 @@ def run(stack: Stack, request: Request, *, explain: bool = True, source_budget_s
         fired=selection.fired,
         timings_ms=watch.timings_ms,
         retrieved=retrieved,
-        served=stack.features.as_served(user) if hasattr(stack.features, "as_served") else None,
+        served=_as_served(stack, user),
         terms=stack.value.terms(request, user, kept.rows, predictions) if explain and predictions is not None else {},
     )
     return Slate(
@@ -105,6 +105,12 @@ def score(stack: Stack, request: Request) -> tuple[Floats, Floats]:
     features = stack.features.items(request, user, rows)
     predictions = stack.ranker.predict(request, user, rows, features)
     return _rounded(stack, stack.value.values(request, user, rows, predictions)), predictions
+
+
+def _as_served(stack: Stack, user: Any) -> AsServed | None:
+    """What makes the features computable again; only readers of declared features can tell."""
+    tells = getattr(stack.features, "as_served", None)
+    return None if tells is None else tells(user)
 
 
 def _check(stack: Stack, request: Request) -> None:

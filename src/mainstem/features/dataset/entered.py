@@ -13,8 +13,8 @@ from mainstem.features.backfill import Backfill, Requests
 from mainstem.features.kernel.shape import CLOCK, UNTIMED, Window
 from mainstem.features.language.feature import Feature
 from mainstem.features.language.plan import FoldGroup, Group, Plan
-from mainstem.features.language.resolve import list_columns
-from mainstem.features.reading import Reading, keys_of, now_of, reads_and_fills
+from mainstem.features.language.resolve import list_columns, reads
+from mainstem.features.reading import Reading, keys_of, now_of
 from mainstem.features.steps import Arrays, Tables
 
 Ints = NDArray[np.int64]
@@ -113,7 +113,7 @@ def _words(window: Window, hops_ms: tuple[int, ...]) -> str:
 def states_of(plan: Plan, tables: Tables, feature: Feature) -> frozenset[State]:
     """Which windows of which state tables a feature reads when a request comes."""
     reading = Reading(plan, tables, feature.columns)
-    names = {name for step in reading.steps for name in reads_and_fills(step)[0]}
+    names = {name for step in reading.steps for name in reads(step)}
     names |= {one.name for one in reading.program.inputs} | {one.of.column for one in reading.lists}  # type: ignore[union-attr]
     found: set[State] = set()
     for group in reading.groups:

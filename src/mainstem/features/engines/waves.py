@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mainstem.features.language.feature import Listed
 from mainstem.features.language.plan import FoldGroup, Group
-from mainstem.features.language.resolve import Call, Compute, LookUp, Match, ReadGroup, Step, list_columns
+from mainstem.features.language.resolve import ReadGroup, Step, fills, reads
 from mainstem.features.reading import Reading
 
 
@@ -32,13 +32,13 @@ def waves_of(reading: Reading) -> tuple[Wave, ...]:
         later: list[Step] = []
         groups: list[Group | FoldGroup] = []
         for step in left:
-            reads, fills = _reads_and_fills(step)
-            if not missing.isdisjoint(reads):
+            needed, filled = reads(step), fills(step)
+            if not missing.isdisjoint(needed):
                 later.append(step)
-                missing.update(fills)
+                missing.update(filled)
             elif isinstance(step, ReadGroup):
                 groups.append(step.group)
-                missing.update(fills)
+                missing.update(filled)
             else:
                 done.append(step)
         if groups:
@@ -52,7 +52,7 @@ def used_names(reading: Reading) -> set[str]:
     """Every name that some step, the program or a list feature reads."""
     names = {*reading.program.names, *(column.vector for column in reading.columns)}
     for step in reading.steps:
-        names |= {*_reads_and_fills(step)[0], "utc_offset_ms"}
+        names |= {*reads(step), "utc_offset_ms"}
     return names | {feature.of.column for feature in reading.lists if isinstance(feature.of, Listed)}
 
 
@@ -60,24 +60,8 @@ def _needed(steps: list[Step], names: set[str]) -> list[Step]:
     """The steps that some names are made with."""
     wanted, out = set(names), []
     for step in reversed(steps):
-        reads, fills = _reads_and_fills(step)
-        if not wanted.isdisjoint(fills):
-            wanted.update(reads)
+        needed, filled = reads(step), fills(step)
+        if not wanted.isdisjoint(filled):
+            wanted.update(needed)
             out.append(step)
     return out[::-1]
-
-
-def _reads_and_fills(step: Step) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    if isinstance(step, LookUp):
-        return (step.key, "now_ms"), (step.name,)
-    if isinstance(step, Compute):
-        return step.program.names, tuple(output.name for output in step.program.outputs)
-    if isinstance(step, Match):
-        return (step.of.key, step.of.to, *step.of.values), step.columns
-    if isinstance(step, Call):
-        return step.of.reads, (step.name,)
-    group = step.group
-    if isinstance(group, FoldGroup):
-        return group.key, group.columns
-    names = tuple(leaf.name for leaf in group.leaves)
-    return (*group.key, *(["utc_offset_ms"] if group.zone == "local" else [])), (*names, *list_columns(group))
