@@ -15,7 +15,7 @@ def by_duckdb(connection: Any) -> pa.Table:
     parts = []
     for name, key in KEYS.items():
         connection.execute(f"CREATE OR REPLACE TEMP TABLE sums AS {_sums(key)}")
-        parts.append(connection.execute(_joined(name, key)).to_arrow_table())
+        parts.append(connection.sql(_joined(name, key)).to_arrow_table())
     connection.execute("DROP TABLE sums")
     return pa.table({column: part.column(column) for part in parts for column in part.column_names})
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +28,10 @@ from mainstem.features.language.feature_set import FeatureSet
 from mainstem.features.language.fold import Fold
 from mainstem.features.language.plan import Plan
 from mainstem.features.steps import Tables
+
+_BUCKET_BYTES: Final = 32 << 20
+"""Events of a bucket: small ones stay nearer to the processor, and cost no more than everything at once in memory."""
+_MOST_BUCKETS: Final = 512
 
 
 @dataclass(frozen=True)
@@ -136,7 +140,7 @@ class BackfillJob:
 
     @cached_property
     def _buckets(self) -> int:
-        """One where everything fits in memory; else as many as are needed, four for each worker at least."""
+        """One where there is little; else as many as are needed, four for each worker at least."""
         if self.buckets:
             return self.buckets
         rows = [TableInput(self.events[name], name).rows() for name in self.events]
@@ -148,9 +152,11 @@ class BackfillJob:
         if any(count is None for count in rows):
             return 16 * self.runner.workers
         needed = 8 * sum(count or 0 for count in rows) * words
-        if needed <= self.memory_bytes // 2 and isinstance(self.runner, Threads):
+        workers = self.runner.workers
+        size = min(_BUCKET_BYTES, max(1, self.memory_bytes // (16 * workers)))
+        if needed <= 2 * size and isinstance(self.runner, Threads):
             return 1
-        return min(512, max(4 * self.runner.workers, 4 * self.runner.workers * needed // self.memory_bytes))
+        return min(_MOST_BUCKETS, max(4 * workers, -(-needed // size)))
 
     def _run(self, folder: Path, progress: Progress) -> Run:
         shelf = MemoryShelf() if self._buckets == 1 else FileShelf(folder, self._buckets, self.block)
