@@ -170,7 +170,7 @@ def write_in_parts(folder: Path, events: int, labels: int) -> None:
     """The log in parts of 5 million events, so that making it takes no more memory than the job."""
     parts = max(1, events // 5_000_000)
     size, some = events // parts, labels // parts
-    with_labels: dict[str, pq.ParquetWriter] = {}
+    writers: dict[str, pq.ParquetWriter] = {}
     for part in range(parts):
         log, asked = made_log(size, some, part)
         log = log.set_column(0, "offset", pa.array(np.arange(size) + part * size))
@@ -179,9 +179,10 @@ def write_in_parts(folder: Path, events: int, labels: int) -> None:
             at = table.column_names.index(column)
             moved = pa.array(table.column(column).to_numpy() + part * SPAN_MS)
             table = table.set_column(at, column, moved)
-            writer = with_labels.setdefault(name, pq.ParquetWriter(folder / f"{name}.parquet", table.schema))
-            writer.write_table(table, row_group_size=1 << 20)
-    for writer in with_labels.values():
+            if name not in writers:
+                writers[name] = pq.ParquetWriter(folder / f"{name}.parquet", table.schema)
+            writers[name].write_table(table, row_group_size=1 << 20)
+    for writer in writers.values():
         writer.close()
 
 

@@ -227,6 +227,17 @@ def test_bad_input_is_named() -> None:
     assert refusal(events={**events, "sales": halves}) == "feature-010"
 
 
+def test_a_broken_file_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "sales.parquet"
+    pq.write_table(made.events()["sales"], path, compression="none")
+    held = bytearray(path.read_bytes())
+    held[: len(held) // 2] = bytes(len(held) // 2)
+    path.write_bytes(held)
+    with pytest.raises(FeatureError, match="cannot be read") as error:
+        made.job(events={**made.events(), "sales": path}).write(tmp_path / "out")
+    assert error.value.code == "feature-040"
+
+
 def test_no_events_at_all() -> None:
     events = {name: table.slice(0, 0) for name, table in made.events().items()}
     one, three = made.job(events=events, columns=("n_1d", "least", "last_items")), 3

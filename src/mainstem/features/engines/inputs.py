@@ -36,7 +36,7 @@ class TableInput:
         """
         held: list[pa.Table] = []
         waiting = 0
-        for batch in self._raw(columns, rows):
+        for batch in self._told(columns, rows):
             held.append(self._chosen(pa.Table.from_batches([batch]), columns))
             waiting += batch.num_rows
             while waiting >= rows:
@@ -73,6 +73,16 @@ class TableInput:
                     digest.update(memoryview(buffer) if buffer is not None else b"-")
             digest.update(str(batch.num_rows).encode())
         return digest.hexdigest()
+
+    def _told(self, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+        try:
+            yield from self._raw(columns, rows)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise FeatureError(
+                f"{self.what} cannot be read: {str(error).splitlines()[0]}",
+                code="feature-040",
+                hint="write the file anew; a part of it is missing or is no Parquet",
+            ) from error
 
     def _raw(self, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
         given = self.given
