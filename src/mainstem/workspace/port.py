@@ -14,8 +14,13 @@ import numpy as np
 from mainstem.workspace.layout import LEGACY, Workspace
 from mainstem.workspace.programs import MODULES, programs_folder
 
-ROOMS: Final = ("features", "retrieval", "ranking", "value", "control")
-"""The rooms the parts of a stack lie in."""
+ROOMS: Final = ("retrieval", "ranking", "value", "control")
+"""The rooms the parts of a stack lie in, apart from its features."""
+FEATURES: Final = (
+    *("unified", "unified_tables", "unified_state", "timeline", "item_columns"),
+    *("catalog", "statics", "content", "factors", "feedback"),
+)
+"""What the unified stack declares and adapts; the platform that computes declared features serves any stack."""
 
 _SILENT: Final = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING}
 
@@ -37,9 +42,9 @@ class Counted:
 def count_port(workspace: Workspace) -> list[dict[str, Any]]:
     """One row a thing that is counted: lines of code, processes, servers' routes, models, artefact files and their bytes.
 
-    Lines are lines with code on them; docstrings and comments are not counted. The runner, the log and the server, which
-    serve any stack, are counted in no column but the first, where each program has its own. ``unified`` counts everything in
-    the rooms a stack is made of that is not there for a port alone, training included.
+    Lines are lines with code on them; docstrings and comments are not counted. The runner, the log, the server and the platform
+    that computes declared features, which serve any stack, are counted in no column but the first, where each program has its
+    own. ``unified`` counts everything else a stack is made of that is not there for a port alone, training included.
     """
     programs = programs_folder()
     legacy = [_code_lines((programs / MODULES[name]).rglob("*.py")) for name in LEGACY]
@@ -47,6 +52,7 @@ def count_port(workspace: Workspace) -> list[dict[str, Any]]:
     parts = {module: sorted(folder.rglob(f"{module}*.py")) for module in MODULES.values()}
     ported = {file for files in parts.values() for file in files}
     own = [file for room in ROOMS for file in sorted((folder / room).glob("*.py")) if file not in ported]
+    own += [folder / "features" / f"{name}.py" for name in FEATURES]
     own += [folder / "stacks" / name for name in ("unified.py", "viewer.py", "ranker.py")]
     models = {name: _files(workspace.legacy_model(name)) for name in LEGACY}
     unified = _files(workspace.unified_model)
