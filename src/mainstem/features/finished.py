@@ -76,8 +76,10 @@ class FinishedTable:
         self._reading = Reading(state.plan, state.tables, what.columns)
         self._empties = self._reading.empties.astype(np.float32)
         self._values = np.empty((len(keys), len(what.columns)), np.float32)
+        self._touched = np.zeros(len(keys), np.bool_)
         self._stale = np.ones(len(keys), np.bool_)
         self._clock: tuple[int, ...] = ()
+        self._untouched = False
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -87,21 +89,38 @@ class FinishedTable:
     def touch(self, rows: Ints) -> None:
         """Says that events moved these keys."""
         self._stale[rows] = True
+        self._touched[rows] = True
 
     def touch_all(self) -> None:
         """Says that every key may have moved."""
         self._stale[:] = True
+        self._touched[:] = True
+
+    def finish(self, now_ms: int) -> None:
+        """Works out everything that is stale, so that the next requests need not."""
+        self.read(np.arange(len(self._keys)), now_ms)
 
     def read(self, rows: Ints, now_ms: int) -> Side:
         """The columns of some rows as of now; empty ones as declared. Shapes: [n] to [n, columns]."""
         clock = tuple(now_ms // hop for hop in self._what.hops_ms) if now_ms >= 0 else (-1,)
         if clock != self._clock:
             self._clock = clock
-            self._stale[:] = True
+            self._stale |= self._touched
+        if not self._untouched:
+            self._of_no_events(now_ms)
         stale = rows[self._stale[rows]]
         if len(stale):
             self._finish(np.unique(stale), now_ms)
         return self._values[rows]
+
+    def _of_no_events(self, now_ms: int) -> None:
+        """Keys that no event has touched all have the same columns, whatever the clock: worked out once for all of them."""
+        rest = np.flatnonzero(~self._touched)
+        if len(rest):
+            self._finish(rest[:1], now_ms)
+            self._values[rest] = self._values[rest[0]]
+            self._stale[rest] = False
+        self._untouched = True
 
     def _finish(self, rows: Ints, now_ms: int) -> None:
         given: dict[str, NDArray[Any]] = {"now_ms": np.array([now_ms], np.int64)}

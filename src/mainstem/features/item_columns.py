@@ -71,6 +71,11 @@ class ItemColumns:
             at = kept.row_of[rows]
             kept.table.touch(at * (SURFACE_SLOTS + 1) + slots if kept.on_surface else at)
 
+    def finish(self, now_ms: int) -> None:
+        """Works out what events have moved, so that the next requests need not."""
+        for kept in self._tables:
+            kept.table.finish(now_ms)
+
     def touch_all(self) -> None:
         """Says that everything may have moved."""
         for kept in self._tables:

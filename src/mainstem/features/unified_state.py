@@ -170,6 +170,10 @@ class FeatureState:
         lasting = part["item_lift_long_view"] + 0.5 * part["item_lift_click"]
         return lasting + part["item_lift_72h"] - 0.05 * np.nan_to_num(age)
 
+    def finish(self, now_ms: int) -> None:
+        """Works out the items' columns for all items, so that the first requests need not."""
+        self._finished.finish(now_ms)
+
     def told(
         self, names: Sequence[str], user_id: int, surface: int, scenario: int, now_ms: int, item_ids: NDArray[np.int64]
     ) -> list[dict[str, Any]]:

@@ -35,6 +35,7 @@ def unified(catalog: Catalog, model: Model, state: FeatureState, settings: Setti
     surfaces, names = settings.served(), tuple(settings.served())
     follows = Follows(catalog)
     features = LiveFeatures(state, follows, names)
+    state.finish(now_ms)
     sources = _sources(catalog, features, settings.seed, now_ms)
     return Stack(
         name="unified",
