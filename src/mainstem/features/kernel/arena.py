@@ -93,6 +93,7 @@ class Arena:
         self._index = np.zeros(FIRST_INDEX, np.int64)
         self._dirty = np.zeros((max(FIRST_DIRTY, 2 * len(self.shapes)), 4), np.int64)
         self._width = self.layout.width
+        self._prints = tuple(shape.fingerprint for shape in self.shapes)
         self._encoded: dict[tuple[int, tuple[Window, ...]], WindowSet] = {}
 
     @property
@@ -244,7 +245,7 @@ class Arena:
             return None
         described = self._describes(group)
         out = np.empty(BLOB_HEADER + packed_words(self._mem, described, record), np.int64)
-        out[:BLOB_HEADER] = (FORMAT, self.shapes[group].fingerprint)
+        out[:BLOB_HEADER] = (FORMAT, self._prints[group])
         pack_record(self._mem, described, record, out[BLOB_HEADER:])
         return out.astype("<i8", copy=False).tobytes()
 
@@ -257,7 +258,7 @@ class Arena:
         """
         row = self._one(group, key)
         words = np.frombuffer(blob, "<i8").astype(np.int64) if len(blob) % 8 == 0 else np.zeros(0, np.int64)
-        if len(words) < BLOB_HEADER or tuple(words[:BLOB_HEADER]) != (FORMAT, self.shapes[group].fingerprint):
+        if len(words) < BLOB_HEADER or tuple(words[:BLOB_HEADER]) != (FORMAT, self._prints[group]):
             raise _not_blob(group, "is of another format or shape")
         words = words[BLOB_HEADER:]
         if not fits_group(self._mem, self._describes(group), words):
@@ -307,7 +308,7 @@ class Arena:
 
     def snapshot(self) -> dict[str, Ints]:
         """The whole state as arrays that `restore` takes."""
-        prints = [shape.fingerprint for shape in self.shapes]
+        prints = list(self._prints)
         return {
             "header": np.array([FORMAT, *prints], np.int64),
             "memory": self._mem[: self._mem[m.TOP]].copy(),
