@@ -143,7 +143,9 @@ class Timeline:
     ) -> list[Side]:
         names = [self.features.columns_of(role) for role in roles]
         reading = Reading(self._plan, self._tables, [name for side in names for name in side])
-        found = self._backfill.values(reading, Requests(request_context(self.feedback, asked), as_of), progress, np.float32)
+        found = self._backfill.values(
+            reading, Requests(request_context(self.feedback, asked), as_of), progress, np.float32
+        )
         empties = dict(zip((column.name for column in reading.columns), reading.empties.tolist(), strict=True))
         return [_side(side, found, empties, len(asked)) for side in names]
 

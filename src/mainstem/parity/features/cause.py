@@ -60,9 +60,7 @@ _HOW: Final = {
 }
 
 
-def name_causes(
-    comparison: Comparison, evidence: Evidence, of: Collection[str] | None = None
-) -> tuple[Diagnosis, ...]:
+def name_causes(comparison: Comparison, evidence: Evidence, of: Collection[str] | None = None) -> tuple[Diagnosis, ...]:
     """The cause of every feature that does not pass, or of those ``of`` names; worst feature first.
 
     Each hypothesis is a claim with the share of diverging rows it explains: shown by the values themselves, by computing a
