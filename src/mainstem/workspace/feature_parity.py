@@ -25,10 +25,12 @@ from mainstem.workspace.feature_parity_results import (
     ExampleRequest,
     FeatureRow,
     LagBin,
+    Section,
     SideBySideValue,
     StackVerdict,
     Verified,
 )
+from mainstem.workspace.feature_parity_sections import sections
 from mainstem.workspace.layout import Workspace
 from mainstem.workspace.log import open_log
 
@@ -74,15 +76,20 @@ def verify(
             progress((at + share) / len(names), f"{name}: {what}")
 
         found.append(verify_stack(configuration, asked_of(pack, configuration, requests, seed), seed, told))
+    beyond = (
+        sections(workspace, log, requests, seed, lambda share, what="": progress(1.0, what))
+        if "unified" in names
+        else ()
+    )
     verdict = Verified(
-        passed=bool(found) and all(one.passed for one in found),
-        sentence=_sentence(found, skipped),
+        passed=bool(found) and all(one.passed for one in found) and all(one.ok is not False for one in beyond),
+        sentence=_sentence(found, skipped, beyond),
         log=log.manifest.name,
         source="made" if log.manifest.made else "real",
         commit=commit(),
         made_at_ms=int(time.time() * 1000),
         stacks=tuple(found),
-        sections=(),
+        sections=beyond,
         skipped=tuple(skipped),
         seconds=time.perf_counter() - began,
     )
@@ -91,15 +98,16 @@ def verify(
     return verdict
 
 
-def _sentence(found: Sequence[StackVerdict], skipped: Sequence[str]) -> str:
+def _sentence(found: Sequence[StackVerdict], skipped: Sequence[str], beyond: Sequence[Section]) -> str:
     cells, same = sum(one.cells for one in found), sum(one.matched for one in found)
     features = sum(len(one.features) for one in found)
-    failing = [one for one in found if not one.passed]
+    failing = [f"{one.stack}: {one.sentence}" for one in found if not one.passed]
+    failing += [f"{one.name}: {one.sentence}" for one in beyond if one.ok is False]
     tail = f" Not there, so not verified: {', '.join(skipped)}." if skipped else ""
     if not found:
         return f"Refused: nothing was verified.{tail}"
     if failing:
-        return f"Refused: {'; '.join(f'{one.stack}: {one.sentence}' for one in failing)}{tail}"
+        return f"Refused: {'; '.join(failing)}{tail}"
     names = ", ".join(one.stack for one in found)
     return f"Passed: {features} features of {names} agree on {same:,} of {cells:,} cells in every bit.{tail}"
 
