@@ -314,3 +314,29 @@ def test_parts_of_the_log_change_no_bit(
     again = Backfill(plan, _tables(), {"sales": events}, threads=2).values(Reading(plan, _tables(), COLUMNS), asked)
     for name, column in found.items():
         np.testing.assert_array_equal(again[name], column, err_msg=name)
+
+
+def test_a_subset_keeps_what_its_requests_need() -> None:
+    source = Source("s", {"time_ms": "int64", "shop": "int64", "utc_offset_ms": "int64"})
+    whole = FeatureSet(
+        [
+            Feature("now_ms", Context()),
+            Feature("raw_shop", Context()),
+            Feature("utc_offset_ms", Context()),
+            Feature("shop", "raw_shop % 10", about="a column of events, derived for requests"),
+            Feature("n", count(), over="shop", source=source, windows=("1d",), zone="local"),
+            Feature("other", "raw_shop + 1"),
+        ]
+    )
+    few = whole.only(["n"])
+    assert "other" not in few.by_name
+    reading = Reading(Plan(few), {}, ["n"])
+    state = LiveState(Plan(few), {})
+    state.apply(
+        "s",
+        Events(
+            np.arange(3), {"time_ms": np.full(3, START_MS), "shop": np.array([1, 1, 2]), "utc_offset_ms": np.zeros(3)}
+        ),
+    )
+    given = {"now_ms": np.array([START_MS]), "raw_shop": np.array([21]), "utc_offset_ms": np.array([0])}
+    assert state.read(reading, given)["n"][0] == 2

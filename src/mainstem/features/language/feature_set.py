@@ -131,6 +131,8 @@ class FeatureSet:
             for text in (*source.derive.values(), *([source.where] if source.where else [])):
                 names.update(dict.fromkeys(names_in(text, f"source {source.name!r}")))
             names = {name: None for name in names if name not in source.columns and name not in source.derive}
+        # A key is read on both sides: what an event's column says, a request may have to look up or derive.
+        names |= dict.fromkeys(feature.key)
         if feature.zone == "local":
             names["utc_offset_ms"] = None
         owners = {self.owner_of[name].name: None for name in names if name in self.owner_of}
