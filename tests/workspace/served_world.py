@@ -26,13 +26,13 @@ def made_workspace(folder: Path, trained: bool = True) -> Workspace:
     return workspace
 
 
-def served(workspace: Workspace, first: int, requests: int, **asked: object) -> None:
-    """Answers requests of some users, each followed by outcomes of what was shown; one of them late, one of a strange item."""
+def served(workspace: Workspace, first: int, requests: int) -> None:
+    """Answers requests of some users, each followed by outcomes of what was shown, one of them late."""
     live = open_live(workspace)
     live.follower.start()
     try:
         for number in range(first, first + requests):
-            request = live.request(number, 1 + number % 7, ("feed", "follow")[0], count=8, **asked)  # type: ignore[arg-type]
+            request = live.request(number, 1 + number % 7, "feed", count=8)
             slate = live.rank(request)
             live.remember(request, slate)
             outcomes = [

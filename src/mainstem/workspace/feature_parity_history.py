@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
+from mainstem.base.errors import DataError
 from mainstem.workspace.feature_parity_results import Verified
 from mainstem.workspace.layout import Workspace
 
+LOG = logging.getLogger("mainstem.features")
 NAME: Final = "feature_parity_history"
+_FIELDS: Final = frozenset(("checks", "since", "broken", "last_broken"))
 
 
 def commit() -> str:
@@ -35,9 +39,9 @@ def noted(workspace: Workspace, verdict: Verified) -> Mapping[str, Any]:
     """Adds a verdict to the history: by stack and feature, since when it agrees and where it first broke.
 
     A feature that breaks keeps the commit and feature set at which it was first seen broken until it agrees again; then this
-    stays as ``last_broken``.
+    stays as ``last_broken``. A history that cannot be read is put aside and begun anew: a verdict is never lost for its sake.
     """
-    held: dict[str, Any] = dict(workspace.read_evidence(NAME) or {})
+    held = _before(workspace)
     for stack in verdict.stacks:
         here = {"at_ms": verdict.made_at_ms, "commit": verdict.commit, "feature_set": stack.feature_set}
         features: dict[str, Any] = dict(held.get(stack.stack, {}))
@@ -47,6 +51,32 @@ def noted(workspace: Workspace, verdict: Verified) -> Mapping[str, Any]:
         held[stack.stack] = {name: entry for name, entry in features.items() if name in known}
     workspace.write_evidence(NAME, held)
     return held
+
+
+def _before(workspace: Workspace) -> dict[str, Any]:
+    """The history as it stands; none when there is none yet, or when it is damaged."""
+    try:
+        held = workspace.read_evidence(NAME)
+        if held is None:
+            return {}
+        if _is_history(held):
+            return dict(held)
+        reason = "it is no history of features"
+    except DataError as error:
+        reason = str(error)
+    path = workspace.evidence(NAME)
+    aside = path.with_suffix(".damaged")
+    path.replace(aside)
+    LOG.warning("the history of features begins anew, the damaged one is kept as %s: %s", aside.name, reason)
+    return {}
+
+
+def _is_history(held: Any) -> bool:
+    """Whether every entry has what the next verdict reads."""
+    if not isinstance(held, dict) or not all(isinstance(stack, dict) for stack in held.values()):
+        return False
+    entries = [entry for stack in held.values() for entry in stack.values()]
+    return all(isinstance(one, dict) and one.keys() >= _FIELDS and isinstance(one["checks"], int) for one in entries)
 
 
 def _after(before: Mapping[str, Any] | None, agrees: bool, here: Mapping[str, Any]) -> dict[str, Any]:
