@@ -31,7 +31,7 @@ from mainstem.features.unified_tables import unified_tables
 from mainstem.parity.features.configuration import Asked, Configuration
 from mainstem.parity.features.unified_door import UnifiedDoor
 from mainstem.ranking.model import load_statics
-from mainstem.workspace.definitions import feature_set
+from mainstem.workspace.definitions import attribute_tables, feature_set
 from mainstem.workspace.layout import Workspace
 
 Ints = NDArray[np.int64]
@@ -81,10 +81,11 @@ def unified(pack: Pack) -> Configuration:
         statics = Statics.fit(catalog, pack.past, Rates.fit(pack.past.then(pack.timed)))
     events = Events.from_feedback(pack.past.then(pack.timed), 0)
     features, learned = feature_set(pack.workspace), statics
-    tables = unified_tables(catalog, statics)
+    own = attribute_tables(pack.workspace)
+    tables = unified_tables(catalog, statics) | own
 
     def door() -> UnifiedDoor:
-        return UnifiedDoor(FeatureState(catalog, learned, features))
+        return UnifiedDoor(FeatureState(catalog, learned, features, own))
 
     return Configuration("unified", features, tables, {"feedback": events}, door=door)
 
