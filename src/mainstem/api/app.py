@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -29,6 +30,7 @@ def create_app(
     mirror: Mirror | None = None,
     token: str = "",
     worker: int = 0,
+    evidence: Path | None = None,
 ) -> Starlette:
     """The server as an ASGI application; ``app.state.service`` is what its routes share.
 
@@ -38,8 +40,10 @@ def create_app(
         mirror: Shadow mode; None is off.
         token: What writes need; empty takes the setting, or makes one.
         worker: The number of this process.
+        evidence: Folder whose feature evidence is told as gauges; None tells none.
     """
     service = Service(live, mirror, token, worker)
+    service.evidence = evidence
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
+import msgspec
 from starlette.types import Receive, Scope, Send
 
 from mainstem.api.bodies import send_bytes, send_json
 from mainstem.api.schemas import HealthAnswer, ReadyAnswer, ShadowAnswer
 from mainstem.api.service import Service
+from mainstem.store.event_log import FEEDBACK
 
 LAG_LIMIT = 5_000
 """With more outcomes than this still to take in, a process asks not to be sent requests."""
@@ -63,6 +66,8 @@ class Metrics:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._offset = 0
+        self._newest_ms: int | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -77,8 +82,25 @@ class Metrics:
         if mirror is not None:
             meters.mirrored.set(mirror.mirrored)
             meters.unmirrored.set(mirror.dropped)
+        await asyncio.to_thread(self._of_features)
         page, kind = meters.page()
         await send_bytes(send, page, kind)
+
+    def _of_features(self) -> None:
+        service = self._service
+        if service.evidence is not None:
+            service.meters.features.read(service.evidence)
+        offset = service.live.follower.offset
+        if offset != self._offset:
+            entries = service.live.log.read(offset - 1, 1, FEEDBACK)
+            self._newest_ms = msgspec.json.decode(entries[0].payload, type=_Timed).time_ms if entries else None
+            self._offset = offset
+        if self._newest_ms is not None:
+            service.meters.features.fresh((service.live.clock.now_ms() - self._newest_ms) / 1e3)
+
+
+class _Timed(msgspec.Struct):
+    time_ms: int
 
 
 class Shadow:

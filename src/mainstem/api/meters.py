@@ -2,13 +2,68 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
 
+import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from mainstem.base.request import Slate
 
 BUCKETS_S: Final = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+
+class FeatureMeters:
+    """What the last ``mainstem parity verify`` found, as gauges; nothing is shown before there is evidence."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def gauge(name: str, about: str, labels: Sequence[str] = ()) -> Gauge:
+            return Gauge(f"mainstem_feature_{name}", about, labels, registry=registry)
+
+        self._match = gauge("parity_match_ratio", "Values equal in every bit served and recomputed, 0 to 1", ["stack"])
+        self._psi = gauge("drift_psi_max", "Largest stability index beyond chance since training", ["feature"])
+        self._alarms = gauge("alarms", "Alarms of the last drift evidence")
+        self._age = gauge("freshness_seconds", "Age of the newest outcome in the memories; NaN before the first")
+        self._alarms.set(float("nan"))
+        self._age.set(float("nan"))
+        self._read: tuple[int, int] | None = None
+
+    def fresh(self, age_s: float) -> None:
+        """Sets how old the newest outcome is."""
+        self._age.set(age_s)
+
+    def read(self, folder: Path) -> None:
+        """Takes the evidence in when it changed since the last call. Evidence that is broken leaves the gauges as they are."""
+        files = (folder / "feature_parity.json", folder / "feature_drift.json")
+        stamp = (_changed(files[0]), _changed(files[1]))
+        if stamp == self._read:
+            return
+        self._read = stamp
+        parity, drift = (_decoded(file) for file in files)
+        if parity is not None:
+            self._match.clear()
+            for one in parity["stacks"]:
+                self._match.labels(one["stack"]).set(one["matched"] / one["cells"] if one["cells"] else 0.0)
+        if drift is not None:
+            self._psi.clear()
+            if drift["psi_worst"]:
+                self._psi.labels(drift["psi_worst"]).set(drift["psi_max"])
+            self._alarms.set(len(drift["alarms"]))
+
+
+def _changed(file: Path) -> int:
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _decoded(file: Path) -> Any | None:
+    try:
+        return msgspec.json.decode(file.read_bytes())
+    except (OSError, msgspec.DecodeError):
+        return None
 
 
 class Meters:
@@ -36,6 +91,7 @@ class Meters:
         self.dropped = Gauge("mainstem_impressions_dropped", "Impressions that were not written", registry=own)
         self.mirrored = Gauge("mainstem_shadow_mirrored", "Requests mirrored", registry=own)
         self.unmirrored = Gauge("mainstem_shadow_dropped", "Requests the mirror had no room for", registry=own)
+        self.features = FeatureMeters(own)
 
     def answered(self, route: str, surface: str, status: int) -> None:
         """Counts one answer."""

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from mainstem.api.lane import Lane, LateError
@@ -50,6 +51,8 @@ class Service:
         self.body_limit_bytes = serve.body_limit_bytes
         self.budget_s = serve.request_budget_ms / 1e3
         self.started = False
+        self.evidence: Path | None = None
+        """The folder whose feature evidence ``/metrics`` tells; None tells none."""
         self.failed = ""
         """Why it will never be ready."""
         self.lag = 0

@@ -59,7 +59,8 @@ def build(folder: Path, urls: dict[str, str], worker: int, token: str) -> Starle
     workspace = replace(workspace, settings=msgspec.structs.replace(workspace.settings, remote=remotes))
     live = open_live(workspace)
     pages = routes(live, workspace, lambda work: app.state.service.lane.do(work))
-    app = create_app(live, pages, mirror=_mirror(live, workspace), token=token, worker=worker)
+    told = workspace.evidence("feature_drift").parent
+    app = create_app(live, pages, mirror=_mirror(live, workspace), token=token, worker=worker, evidence=told)
     return app
 
 
