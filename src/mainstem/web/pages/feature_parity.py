@@ -11,6 +11,7 @@ from mainstem.report import numbers
 from mainstem.report.figure import Figure
 from mainstem.report.table import Column, Table
 from mainstem.web.page import Missing, Page
+from mainstem.web.pages.feature_drift import drift_facts, drift_figures, drift_tables
 from mainstem.web.render import address
 from mainstem.web.site import Site
 
@@ -27,18 +28,23 @@ async def page(site: Site, request: Request) -> Page:
         return Page("feature-parity", "Parity is not verified yet", missing=missing)
     history = await site.evidence("feature_parity_history") or {}
     drill = await site.evidence("feature_drill") or {"found": []}
+    moved = await site.evidence("feature_drift")
     chosen = request.query_params.get("stack", "")
     names = [one["stack"] for one in found["stacks"]]
     at = names.index(chosen) if chosen in names else 0
-    return await site.off_loop(lambda: told(found, history, drill["found"], at))
+    return await site.off_loop(lambda: told(found, history, drill["found"], at, moved))
 
 
-def told(found: Found, history: Found, drill: list[Found], at: int) -> Page:
+def told(found: Found, history: Found, drill: list[Found], at: int, moved: Found | None = None) -> Page:
     """The whole page."""
     stack = found["stacks"][at]
     past = history.get(stack["stack"], {})
     features = _features(stack, past)
     tables = (features, _days(stack), _example(stack), _lags(stack), _by_event_time(stack), _drill(drill))
+    figures = [_figure(stack, tables[1])]
+    if moved is not None:
+        tables = (*tables, *drift_tables(moved))
+        figures += drift_figures(moved, tables[-1])
     cells = sum(one["cells"] for one in found["stacks"])
     same = sum(one["matched"] for one in found["stacks"])
     lead = (
@@ -53,6 +59,7 @@ def told(found: Found, history: Found, drill: list[Found], at: int) -> Page:
         "stack": {name: stack[name] for name in ("stack", "sentence", "requests", "events", "feature_set")},
         "request": _request(stack),
         "causes": [one["sentence"] for one in stack["causes"]],
+        "drift": drift_facts(moved),
         "sections": list(found["sections"]),
     }
     return Page(
@@ -62,7 +69,7 @@ def told(found: Found, history: Found, drill: list[Found], at: int) -> Page:
         _ANSWERS[found["passed"]],
         found["source"],
         tables,
-        (_figure(stack, tables[1]),),
+        tuple(figures),
         facts,
         again=COMMAND,
         query=f"stack={stack['stack']}" if at else "",
