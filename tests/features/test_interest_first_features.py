@@ -13,7 +13,7 @@ import pytest
 from feature_log import DAY_MS, START_MS, Tables
 from interest_first_made import SURFACES, UNTIL_MS, made_program, made_reader, made_stream, served
 
-from mainstem.base.errors import FeatureError
+from mainstem.base.errors import FeatureError, StoreError
 from mainstem.base.request import Request
 from mainstem.features.backfill import Backfill, Requests
 from mainstem.features.events import Events
@@ -125,6 +125,18 @@ def test_a_restart_in_the_middle_changes_no_bit(small: Tables, tmp_path: Path) -
     rest = [cut - cuts[half] for cut in cuts[half:]]
     after = _online(again, live.take(slice(cuts[half], None)), rest, asked[half:], rows)
     np.testing.assert_array_equal(np.concatenate([before, after]), whole)
+
+
+def test_a_memory_of_other_definitions_is_refused(small: Tables, tmp_path: Path) -> None:
+    reader = made_reader(small)
+    reader.save(tmp_path / "memory")
+    with np.load(tmp_path / "memory") as held:
+        arrays = {name: held[name] for name in held.files if name != "head"}
+    with (tmp_path / "memory").open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+    with pytest.raises(StoreError) as refused:
+        reader.load(tmp_path / "memory")
+    assert refused.value.code == "store-040"
 
 
 def test_what_everybody_did_does_not_depend_on_the_order_it_came_in(small: Tables) -> None:

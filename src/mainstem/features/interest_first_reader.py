@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mainstem.base.errors import FeatureError
+from mainstem.base.errors import FeatureError, StoreError
 from mainstem.base.heads import SURFACES
 from mainstem.base.request import Floats, Ids, Request, Rows
 from mainstem.features.events import Events
@@ -26,7 +26,7 @@ from mainstem.features.interest_first_snapshot import packed, read_snapshot, unp
 from mainstem.features.interest_first_tables import interest_first_tables, landmark_ms
 from mainstem.features.kernel.match import distinct
 from mainstem.features.language.plan import Plan as FeaturePlan
-from mainstem.features.live import LiveState
+from mainstem.features.live import LiveState, state_fingerprint
 from mainstem.features.mirror import Mirror
 from mainstem.features.steps import Arrays
 
@@ -205,10 +205,17 @@ class InterestFirstReader:
         """Takes the memory from a file that ``save`` wrote.
 
         Raises:
-            StoreError: It belongs to another catalog (``store-040``).
+            StoreError: It belongs to another catalog or other definitions (``store-040``).
         """
         arrays = read_snapshot(path, self._posts.catalog.items.ids)
-        self.state.restore(arrays, json.loads(arrays["head"].tobytes()))
+        head = json.loads(arrays["head"].tobytes()) if "head" in arrays else {}
+        if head.get("features") != state_fingerprint(self.state.plan):
+            raise StoreError(
+                f"the state in {path.name} is of other definitions than these",
+                code="store-040",
+                hint="delete the file; the next start replays the log from its beginning",
+            )
+        self.state.restore(arrays, head)
         self._ledger.accounts = unpacked("accounts", Account, arrays)
         self._mirrors = self._mirrored()
 
