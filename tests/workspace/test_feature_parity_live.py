@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -231,3 +232,20 @@ def test_a_model_of_other_features_leaves_the_others_out(place: Workspace) -> No
     card.write_text(card.read_text().replace('"signature": "', '"signature": "older-'))
     found = sections(place, read_log(place.log), 10, 0)
     assert [one.ok for one in found] == [True, None, None, None]
+
+
+def test_a_search_that_misses_the_nearest_is_refused(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mainstem.base.request import Found
+    from mainstem.retrieval.sources import ItemToItem
+
+    true = ItemToItem.retrieve
+
+    def without_the_best(self: ItemToItem, request: Any, user: Any, limit: int) -> Found:
+        found = true(self, request, user, limit + 1)
+        return Found(found.rows[1:], found.scores[1:])
+
+    monkeypatch.setattr(ItemToItem, "retrieve", without_the_best)
+    found = index_section(platform)
+    assert found.ok is False
+    assert found.measured["exact"] == 1.0
+    assert found.measured["source"] == pytest.approx(0.99)

@@ -26,7 +26,10 @@ def verify(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Whether every declared feature has the same bits served and recomputed. Exit code 3 when one has not."""
+    """Whether every declared feature has the same bits served and recomputed. Exit code 3 when one has not.
+
+    What a running server logged is compared as well, and so are predictions, nearest items and slates.
+    """
     from mainstem.workspace.feature_parity import verify as check
     from mainstem.workspace.feature_parity_text import verified_text
     from mainstem.workspace.layout import Workspace
