@@ -17,7 +17,7 @@ from served_world import made_workspace, served
 from mainstem.data.log import read_log
 from mainstem.data.records import decode_impression
 from mainstem.store.seal import seal
-from mainstem.workspace.feature_parity_again import Again
+from mainstem.workspace.feature_parity_again import Again, agreement
 from mainstem.workspace.feature_parity_live import MOST, LiveLog, _Spread, live_section
 from mainstem.workspace.feature_parity_results import Section
 from mainstem.workspace.feature_parity_sections import (
@@ -169,6 +169,17 @@ def test_a_failed_lookup_is_compared_with_the_declared_defaults(place: Workspace
     marked = msgspec.structs.replace(one, degraded=("features: OSError: no answer",))
     _spoil(place, "UPDATE events SET payload = ? WHERE offset = ?", marked.payload(), offset)
     assert _section(place).ok is False  # it was served with the viewer's own features, not with the defaults
+
+
+def test_requests_that_were_ranked_without_knowing_the_viewer_agree(platform: Platform) -> None:
+    asked = tuple(replace(one, failures=frozenset(("features",))) for one in platform.asked)
+    answers = replace(platform, asked=asked).served(platform.stack)
+    marked = [msgspec.structs.replace(one, degraded=("features: OSError: no answer",)) for one in answers]
+    again = _again(platform.workspace, platform.live)
+    found = agreement(again, marked)
+    assert found.cells == found.matched > 0
+    unmarked = agreement(again, answers)
+    assert unmarked.matched < unmarked.cells
 
 
 def test_a_model_that_is_newer_than_the_log_is_no_refusal(place: Workspace) -> None:
