@@ -206,7 +206,9 @@ def steps(table: pa.Table, metas: Sequence[FeatureMeta], day_of: DayOf) -> list[
     found: list[FeatureDay] = []
     for before, one in pairwise(full):
         both = table.filter(pa.array((day == before) | (day == one)))
-        far = {meta.name for meta in metas if _shift(both[meta.name], day[(day == before) | (day == one)] == one) > SHIFT}
+        far = {
+            meta.name for meta in metas if _shift(both[meta.name], day[(day == before) | (day == one)] == one) > SHIFT
+        }
         rows = drift(both, metas, reference=(before, before), day_of=day_of).features
         found += [row for row in rows if row.feature in far]
     return found
