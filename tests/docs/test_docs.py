@@ -83,8 +83,8 @@ def test_the_reference_pages_hold_every_setting_and_verb(made):
     assert all(rows), "a setting has no sentence"
 
 
-@pytest.mark.parametrize("page", ["settings", "cli", "features", "feature-language"])
-def test_the_generated_pages_are_those_that_would_be_made_now(page, made):
+@pytest.mark.parametrize("page", ["features", "feature-language"])
+def test_the_generated_pages_that_are_kept_are_those_that_would_be_made_now(page, made):
     held = (ROOT / "docs" / "reference" / f"{page}.md").read_text()
     assert held == made[page], f"docs/reference/{page}.md is older than the program: run `make docs`"
 
