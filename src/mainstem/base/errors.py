@@ -57,6 +57,18 @@ class ModelError(MainstemError):
     code = "model-000"
 
 
+class RetrievalError(MainstemError):
+    """A retrieval model or index cannot be learned, read or asked as wished (codes ``retrieval-…``)."""
+
+    code = "retrieval-000"
+
+
+class BenchError(MainstemError):
+    """A benchmark's protocol cannot be kept, so it prints nothing (codes ``bench-…``)."""
+
+    code = "bench-000"
+
+
 class RequestError(MainstemError):
     """A request cannot be answered as asked (codes ``request-…``)."""
 
