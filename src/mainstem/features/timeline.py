@@ -28,6 +28,7 @@ DELAY_MS: Final = 60_000
 
 Ints = NDArray[np.int64]
 Side = NDArray[np.float32]
+Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +87,13 @@ class Timeline:
     ) -> None:
         self.catalog, self.statics, self.feedback, self.features = catalog, statics, feedback, features
         self._earlier, self._delay_ms = earlier, delay_ms
-        self._plan, self._tables = Plan(features), unified_tables(catalog, statics) | dict(tables or {})
+        self._plan, self.tables = Plan(features), unified_tables(catalog, statics) | dict(tables or {})
         self._timed_from = int((feedback.time_ms < 0).sum())
         self._clock = np.maximum.accumulate(feedback.time_ms[self._timed_from :]) if len(feedback) else feedback.time_ms
 
     @cached_property
     def _backfill(self) -> Backfill:
-        return Backfill(self._plan, self._tables, {"feedback": Events.from_feedback(self.feedback, 0)})
+        return Backfill(self._plan, self.tables, {"feedback": Events.from_feedback(self.feedback, 0)})
 
     def seen_until(self, time_ms: Ints) -> Ints:
         """The log offset before which events had arrived by some times."""
@@ -100,7 +101,7 @@ class Timeline:
 
     def columns(self, names: Sequence[str], asked: Ints, progress: Callable[[float], None] | None = None) -> Columns:
         """Any columns of some rows, each as of its own moment, and the log offset that each saw; empty values are NaN."""
-        reading = Reading(self._plan, self._tables, names)
+        reading = Reading(self._plan, self.tables, names)
         as_of = self._as_of(asked)
         found = self._backfill.values(reading, Requests(request_context(self.feedback, asked), as_of), progress)
         empties = {column.name: column.feature.when_empty for column in reading.columns}
@@ -112,6 +113,16 @@ class Timeline:
         arrived = np.minimum(self.seen_until(time_ms - self._delay_ms), asked)
         return np.where(time_ms >= 0, arrived, asked)
 
+    def seen(self, asked: Ints, known_until_ms: int | None = None) -> tuple[Ints, Ints]:
+        """The log offset before which each row's user and cross features, and its item features, see events."""
+        timed = self.feedback.time_ms[asked] >= 0
+        of_user = self._as_of(asked)
+        of_items = np.where(timed, of_user, np.where(asked < self._earlier, 0, self._earlier))
+        if known_until_ms is not None:
+            frozen = self.seen_until(np.array([known_until_ms]))[0]
+            of_user, of_items = np.minimum(of_user, frozen), np.minimum(of_items, frozen)
+        return of_user, of_items
+
     def values(
         self, asked: Ints, known_until_ms: int | None = None, progress: Callable[[float], None] | None = None
     ) -> Values:
@@ -122,12 +133,7 @@ class Timeline:
             known_until_ms: Events after this time are not read, of users and of items: a frozen state.
             progress: Told the share that is done.
         """
-        timed = self.feedback.time_ms[asked] >= 0
-        of_user = self._as_of(asked)
-        of_items = np.where(timed, of_user, np.where(asked < self._earlier, 0, self._earlier))
-        if known_until_ms is not None:
-            frozen = self.seen_until(np.array([known_until_ms]))[0]
-            of_user, of_items = np.minimum(of_user, frozen), np.minimum(of_items, frozen)
+        of_user, of_items = self.seen(asked, known_until_ms)
         user, cross = self._sides(("user", "cross"), asked, of_user, progress)
         (item,) = self._sides(("item",), asked, of_items, None)
         return Values(
@@ -142,7 +148,7 @@ class Timeline:
         self, roles: tuple[Role, ...], asked: Ints, as_of: Ints, progress: Callable[[float], None] | None
     ) -> list[Side]:
         names = [self.features.columns_of(role) for role in roles]
-        reading = Reading(self._plan, self._tables, [name for side in names for name in side])
+        reading = Reading(self._plan, self.tables, [name for side in names for name in side])
         found = self._backfill.values(
             reading, Requests(request_context(self.feedback, asked), as_of), progress, np.float32
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -18,12 +19,14 @@ from mainstem.features.statics import Rates, Statics
 from mainstem.features.steps import Tables
 from mainstem.features.timeline import DELAY_MS, Timeline, Values
 from mainstem.features.unified import UNIFIED
+from mainstem.ranking.rows import Rows, rows_in_memory
+from mainstem.ranking.rows_on_disk import MEMORY_BYTES, rows_on_disk
 
 LATEST = 8
 """How many of each user's latest untimed events are learned from; all before them only fill the state."""
 
 MOST_ROWS = 600_000
-"""Rows learned from at most: the latest ones."""
+"""Rows learned from at most when they are held in memory: the latest ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ class Lesson:
     """Rows to learn from and rows to stop by.
 
     Attributes:
-        values: Features of all rows.
+        rows: Features of all rows, in memory or in files, and how their columns spread over the training rows.
         feedback: Their outcomes.
         train: Which rows are learned from; the others are the validation day.
         timed: Which rows have a time (impressions, not history).
@@ -39,11 +42,16 @@ class Lesson:
 
     catalog: Catalog
     statics: Statics
-    values: Values
+    rows: Rows
     feedback: FeedbackBatch
     train: NDArray[np.bool_]
     timed: NDArray[np.bool_]
     features: FeatureSet = UNIFIED
+
+    @property
+    def values(self) -> Values:
+        """Features of all rows; of rows in files these are memory maps, and ``rows.take`` reads some of them."""
+        return self.rows.values
 
 
 def timeline(
@@ -72,8 +80,25 @@ def lesson(
     delay_ms: int = DELAY_MS,
     features: FeatureSet = UNIFIED,
     tables: Tables | None = None,
+    folder: Path | None = None,
+    memory_bytes: int = MEMORY_BYTES,
+    most_rows: int | None = None,
 ) -> Lesson:
     """The lesson of a log's days up to the validation day; later days are not looked at.
+
+    Args:
+        items: Rows of items.
+        users: Rows of users.
+        impressions: What was shown.
+        history: Earlier impressions, in order but without times.
+        validation_day: The day to stop by; days before it are learned from.
+        surfaces: The names whose position is a surface's code.
+        delay_ms: How long an outcome takes to be known.
+        features: What is computed.
+        tables: Further tables of facts that the features name.
+        folder: A scratch folder for features of more rows than memory holds; without it they are held in memory.
+        memory_bytes: About what the computation of features in a folder may hold at once.
+        most_rows: The latest rows that are learned from; ``MOST_ROWS`` in memory, all in a folder.
 
     Raises:
         DataError: No impression lies before the validation day (``data-042``).
@@ -91,11 +116,17 @@ def lesson(
     earlier = _earlier(history)
     statics, first = constants(catalog, history, past, timed, taught)
     line = Timeline(catalog, statics, past.then(timed), earlier, delay_ms, features, tables)
-    asked = np.arange(max(earlier + first, len(line.feedback) - MOST_ROWS), len(line.feedback))
+    most = most_rows or (MOST_ROWS if folder is None else len(line.feedback))
+    asked = np.arange(max(earlier + first, len(line.feedback) - most), len(line.feedback))
     is_timed = asked >= len(past)
     train = ~is_timed
     train[is_timed] = taught[asked[is_timed] - len(past)]
-    return Lesson(catalog, statics, line.values(asked), line.feedback.take(asked), train, is_timed, features)
+    rows = (
+        rows_in_memory(line.values(asked), train)
+        if folder is None
+        else rows_on_disk(line, asked, train, folder, memory_bytes)
+    )
+    return Lesson(catalog, statics, rows, line.feedback.take(asked), train, is_timed, features)
 
 
 def constants(
