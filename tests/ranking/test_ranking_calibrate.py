@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mainstem.base.heads import HEADS
 from mainstem.ranking.calibrate import Calibrators, RequestCalibrators, fit_calibrators
@@ -97,3 +99,59 @@ def test_requests_are_calibrated_as_rows_are() -> None:
             np.testing.assert_allclose(got[:, : len(HEADS)], wanted[:, : len(HEADS)], atol=1e-6)
             np.testing.assert_allclose(got[:, -1], wanted[:, -1], rtol=1e-5)
     assert not np.allclose(fitted.tables[0, 0], fitted.tables[0, 3])
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 10_000), st.floats(0.3, 2.0), st.floats(-2.0, 2.0), st.booleans())
+def test_no_two_candidates_of_a_request_change_places(seed: int, tilt: float, shift: float, celled: bool) -> None:
+    predictions, outcomes = _made(400, tilt, shift, seed)
+    draw = np.random.default_rng(seed)
+    surface, cell = draw.integers(0, 3, 400).astype(np.int8), draw.integers(0, 4, 400)
+    held = fit_calibrators(predictions, outcomes, surface, seed, cell if celled else None)
+    fitted = Calibrators.from_dict(held)
+    for place, at in ((0, 0), (2, 3), (9, -1)):
+        got = fitted.apply(predictions, place, at)
+        for head in range(len(HEADS)):
+            order = np.argsort(predictions[:, head], kind="stable")
+            assert (np.diff(got[order, head]) >= 0).all()
+            assert len(np.unique(got[:, head])) >= 0.99 * len(np.unique(predictions[:, head]))
+
+
+def test_a_cell_that_differs_is_corrected_and_the_others_are_not() -> None:
+    predictions, outcomes = _made(9000, 1.0, 0.0)
+    cell = np.repeat([0, 1, 2], 3000)
+    odds = np.log(predictions[:, :7] / (1.0 - predictions[:, :7]))
+    shifted = odds + np.where(cell == 1, 1.0, 0.0)[:, None]
+    outcomes = (np.random.default_rng(9).random(shifted.shape) < 1.0 / (1.0 + np.exp(-shifted))).astype(np.int8)
+    place = np.zeros(9000, np.int8)
+    fitted = Calibrators.from_dict(fit_calibrators(predictions, outcomes, place, 0, cell))
+    got = fitted.apply_many(predictions, place, cell)
+    for at in range(3):
+        here = cell == at
+        np.testing.assert_allclose(got[here, :7].mean(axis=0) / outcomes[here].mean(axis=0), 1.0, atol=0.05)
+    again = Calibrators.from_dict(fitted.as_dict())
+    np.testing.assert_array_equal(again.apply_many(predictions, place, cell), got)
+    assert again.strengths == fitted.strengths
+    assert not np.allclose(fitted.apply_many(predictions, place), got)
+    logits = np.concatenate([odds, np.zeros((9000, 1))], axis=1).astype(np.float32)
+    requests = RequestCalibrators(fitted)
+    for at in (-1, 0, 1, 2, 7):
+        np.testing.assert_allclose(
+            requests.of_logits(logits, 0, at)[:, :7], fitted.apply(predictions, 0, at)[:, :7], atol=1e-6
+        )
+
+
+def test_the_same_rows_and_seed_give_the_same_calibrators() -> None:
+    predictions, outcomes = _made(900, 0.7, 0.5)
+    surface = (np.arange(900) % 2).astype(np.int8)
+    assert fit_calibrators(predictions, outcomes, surface, 3) == fit_calibrators(predictions, outcomes, surface, 3)
+
+
+def test_a_surface_that_differs_gets_a_map_of_its_own() -> None:
+    one, y_one = _made(4000, 1.0, 0.0)
+    two, y_two = _made(4000, 1.0, 1.5, seed=4)
+    surface = np.repeat(np.array([0, 1], np.int8), 4000)
+    held = fit_calibrators(np.concatenate([one, two]), np.concatenate([y_one, y_two]), surface)
+    fitted = Calibrators.from_dict(held)
+    assert all(np.isfinite(fitted.strengths["surface"]))
+    np.testing.assert_allclose(fitted.apply(two, 1)[:, :7].mean(axis=0) / y_two.mean(axis=0), 1.0, atol=0.05)
