@@ -141,7 +141,8 @@ def test_a_served_item_is_followed_through_the_live_log(tmp_path: Path) -> None:
     assert [event.segment for event in mine.rows[:4]] == ["live/events.sqlite"] * 4
     assert [event.row for event in mine.rows[:4]] == [4, 3, 2, 1]
     assert found.model["learned_from"] == taught["sha256"]
-    assert [gap for gap in found.gaps if "does not name its model" in gap] == list(found.gaps)
+    assert found.model["version"] == place.models().current
+    assert found.gaps == ()
     text = lineage_text(found)
     assert "served live" in text
     assert taught["sha256"][:12] in text

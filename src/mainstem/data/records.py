@@ -90,6 +90,7 @@ class Impression(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         feature_set: Which definitions computed the features.
         viewer_features: float32[columns] of the viewer as served, deflated; or empty.
         candidates: Ids of everything that was ranked, ascending, as differences of int64, deflated; or empty.
+        model: The version of the model that ranked it; empty where the stack does not tell, or no model was asked.
     """
 
     request_id: Id
@@ -113,6 +114,7 @@ class Impression(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     feature_set: Annotated[str, Meta(max_length=64)] = ""
     viewer_features: bytes = b""
     candidates: bytes = b""
+    model: Annotated[str, Meta(max_length=64)] = ""
 
     def key(self) -> None:
         """An impression is logged once and never sent again, so it has no key."""

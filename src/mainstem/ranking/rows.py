@@ -19,7 +19,7 @@ Scales = dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]
 """Mean and spread of each column, by side."""
 
 SIDES: Final = ("user", "item", "cross")
-CHUNK: Final = 65_536
+CHUNK: Final = 16_384
 """Rows that are held at once while they are written, and over which moments are summed, in memory too."""
 
 BLOCK: Final = 8_192

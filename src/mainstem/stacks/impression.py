@@ -11,8 +11,15 @@ from mainstem.base.request import KEPT, Request, Rows, Slate, Trace
 from mainstem.data.records import Impression, pack_ids, pack_impression, pack_viewer
 
 
-def impression_of(request: Request, slate: Slate, arm: str = "") -> Impression:
-    """One request as it was served; with a trace also the predictions and features of what was shown."""
+def impression_of(request: Request, slate: Slate, arm: str = "", model: str = "") -> Impression:
+    """One request as it was served; with a trace also the predictions and features of what was shown.
+
+    Args:
+        request: What was asked.
+        slate: What was answered.
+        arm: The experiment arm.
+        model: The version of the model that ranked it.
+    """
     arrays = {"scores": slate.scores}
     if bool((slate.propensities != 1).any()):
         arrays["propensities"] = slate.propensities
@@ -51,6 +58,7 @@ def impression_of(request: Request, slate: Slate, arm: str = "") -> Impression:
         feature_names_hash=names_hash,
         timings_ms={} if trace is None else {name: round(ms, 3) for name, ms in trace.timings_ms.items()},
         degraded=tuple(reason[:128] for reason in slate.degraded),
+        model=model,
         **recipe,
     )
 

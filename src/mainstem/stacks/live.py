@@ -65,6 +65,7 @@ class Live:
         ids: Numbers of text ids; None when the log's ids are numbers.
         remotes: Outside stacks by name.
         arm: The experiment arm written beside every impression.
+        model: The version of the model that the stack ranks with, written beside every impression it ranked.
         renewed: Makes a feature state by the definitions as they stand now, from everything before the first live record;
             None where they cannot change while it runs.
     """
@@ -81,6 +82,7 @@ class Live:
         ids: IdTable | None = None,
         remotes: Mapping[str, RemoteStack] | None = None,
         arm: str = "",
+        model: str = "",
         renewed: Callable[[], FeatureState] | None = None,
     ) -> None:
         self.stack = stack
@@ -92,6 +94,7 @@ class Live:
         self.ids = ids
         self.remotes = dict(remotes or {})
         self.arm = arm
+        self.model = model
         self._renewed = renewed
         self._fallback = fallback
         self._source_budget_s = settings.serve.source_budget_ms / 1e3
@@ -182,7 +185,9 @@ class Live:
 
     def remember(self, request: Request, slate: Slate) -> bool:
         """Writes down what was served. Never waits; False when the log had no room, which the log counts."""
-        return self.log.offer(impression_of(request, slate, self.arm))
+        # A slate of the fallback list was ranked by no model.
+        model = self.model if slate.stack == self.stack.name else ""
+        return self.log.offer(impression_of(request, slate, self.arm, model))
 
     def dry_rank(self, request: Request, explain: bool = True) -> Slate:
         """What this viewer would be shown; nothing remembers that it was asked."""

@@ -11,6 +11,7 @@ import msgspec
 
 from mainstem.base.errors import DataError, StoreError
 from mainstem.base.settings import FILE, Settings, read_settings
+from mainstem.workspace.registry import Registry, current_folder
 
 LEGACY: Final = ("content-first", "interest-first")
 """The two legacy stacks, by the names they give themselves."""
@@ -45,8 +46,12 @@ class Workspace:
 
     @property
     def unified_model(self) -> Path:
-        """The unified stack's model folder."""
-        return self.folder / "models" / "unified"
+        """The folder of the unified stack's model that serves: its current version. Versions are never written to."""
+        return current_folder(self.folder / "models" / "unified")
+
+    def models(self, name: str = "unified") -> Registry:
+        """Every version of a kind of model."""
+        return Registry(self.folder / "models" / name)
 
     @property
     def live(self) -> Path:

@@ -29,6 +29,7 @@ from mainstem.workspace.definitions import attribute_tables, declared_in, featur
 from mainstem.workspace.layout import Workspace
 from mainstem.workspace.live_records import LiveRecords
 from mainstem.workspace.log import open_log, split
+from mainstem.workspace.registry import version_of
 from mainstem.workspace.training_set import Offline
 
 NOBODY_KNOWS: Final = "a stack that does not tell its place in the log"
@@ -83,7 +84,7 @@ class Lineage:
     Attributes:
         place: From 0, the item's place on the slate.
         origin: ``live`` for a logged impression, ``log`` for a row of the imported log.
-        model: What the workspace's model says of itself.
+        model: What the model that ranked it says of itself.
         datasets: Training sets of the workspace from the same log and definitions: name to hash.
         agree: Logged columns that were compared with those computed again, and how many are equal in every bit.
         gaps: Links that are missing or do not fit, in words.
@@ -112,7 +113,7 @@ def lineage(workspace: Workspace, request_id: int, item_id: int) -> Lineage:
     log = open_log(workspace)
     live = LiveRecords.read(workspace.live, tuple(workspace.settings.served()))
     served = live.impression(request_id)
-    offline = _offline(workspace, log, live.feedback)
+    offline = _offline(workspace, log, live.feedback, model_folder(workspace, served)[0])
     slate = _of_impression(served) if served is not None else _of_row(workspace, log, offline, request_id)
     if slate is None or item_id not in slate.items:
         what = "no slate" if slate is None else f"the items {slate.items[:5]} and no item {item_id}"
@@ -121,7 +122,7 @@ def lineage(workspace: Workspace, request_id: int, item_id: int) -> Lineage:
             code="feature-094",
             hint="the live log holds what was served, impressions.parquet what was imported; look the request up there",
         )
-    card, gaps = _card(workspace)
+    card, gaps = _card(workspace, served)
     gaps += _misfits(slate, offline, card, log, served is not None)
     place = slate.items.index(item_id)
     features, states, agree = _features(offline, declared_in(workspace), slate, item_id, served, place, log, live)
@@ -133,10 +134,10 @@ def lineage(workspace: Workspace, request_id: int, item_id: int) -> Lineage:
     )  # fmt: skip
 
 
-def _offline(workspace: Workspace, log: Log, later: FeedbackBatch) -> Offline:
-    """The imported log and what came while serving, with the constants of the workspace's model."""
+def _offline(workspace: Workspace, log: Log, later: FeedbackBatch, model: Path) -> Offline:
+    """The imported log and what came while serving, with the constants of the model that ranked."""
     surfaces, features = tuple(workspace.settings.served()), feature_set(workspace)
-    tables, statics = attribute_tables(workspace), load_statics(workspace.unified_model)
+    tables, statics = attribute_tables(workspace), load_statics(model)
     if statics is None:
         held = Offline.of(log, features, surfaces, split(workspace, log).validation_day, tables)
         statics = held.statics
@@ -169,31 +170,46 @@ def _of_row(workspace: Workspace, log: Log, offline: Offline, request_id: int) -
     )  # fmt: skip
 
 
-def _card(workspace: Workspace) -> tuple[dict[str, Any], list[str]]:
-    """What the workspace's model says of itself, its definitions left to the features."""
-    path = workspace.unified_model / "model.json"
+def _card(workspace: Workspace, served: Impression | None) -> tuple[dict[str, Any], list[str]]:
+    """What the model that ranked a slate says of itself, its definitions left to the features."""
+    folder, gaps = model_folder(workspace, served)
     try:
-        text = path.read_bytes()
+        text = (folder / "model.json").read_bytes()
         card = json.loads(text)
     except (OSError, ValueError):
-        return {}, ["the workspace has no model"]
+        return {}, [*gaps, "the workspace has no model"]
     taught = card.get("learned_from", {})
     told = {
         name: taught[name] for name in ("log", "offsets", "rows", "validation_day", "feature_set") if name in taught
     }
-    gaps = [] if taught else ["the model's card does not say what it learned from: it was trained by an older version"]
+    if not taught:
+        gaps.append("the model's card does not say what it learned from: it was trained by an older version")
     return {
         "card": hashlib.sha256(text).hexdigest(),
+        "version": version_of(folder),
         "signature": card.get("signature", ""),
         "learned_from": taught.get("sha256", ""),
         "label_rule": taught.get("label_rule", {}).get("name", ""),
     } | told, gaps
 
 
+def model_folder(workspace: Workspace, served: Impression | None) -> tuple[Path, list[str]]:
+    """The folder of the model that ranked a slate, and what is not known of it, in words."""
+    now = workspace.unified_model
+    if served is None:
+        return now, []
+    if not served.model:
+        return now, ["the impression does not name its model: told is the one that serves now"]
+    held = [one.id for one in workspace.models().versions()]
+    if served.model not in held:
+        return now, [
+            f"version {served.model} of the model is not in the workspace any more: told is the one that serves now"
+        ]
+    return workspace.models().path(workspace.models().get(served.model)), []
+
+
 def _misfits(slate: SlateOrigin, offline: Offline, card: Mapping[str, Any], log: Log, live: bool) -> list[str]:
     found = []
-    if live:
-        found.append("an impression does not name its model: told is the one that lies in the workspace now")
     if slate.as_of < 0:
         found.append(f"it was served by {NOBODY_KNOWS}: no event can be named")
     if slate.features_version != offline.features.fingerprint:

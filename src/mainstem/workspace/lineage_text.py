@@ -22,7 +22,8 @@ def _lines(found: Lineage) -> Iterator[str]:
     )
     yield f"  served    {_utc(slate.time_ms)} by {slate.stack}, as of offset {slate.as_of:,}"
     if found.model:
-        yield f"  model     {found.model['card'][:12]}, features {found.model['signature']}"
+        version = f"version {found.model['version']}, " if found.model.get("version") else ""
+        yield f"  model     {version}card {found.model['card'][:12]}, features {found.model['signature']}"
     if found.model.get("log"):
         first, last = found.model["offsets"]
         yield (

@@ -27,6 +27,7 @@ from mainstem.store.event_log import EventLog
 from mainstem.workspace.definitions import attribute_tables, feature_set
 from mainstem.workspace.layout import Workspace
 from mainstem.workspace.log import open_log
+from mainstem.workspace.registry import version_of
 
 _STEP = 20_000
 """Events applied at once while a state is made: small enough that day windows move on."""
@@ -97,6 +98,7 @@ def open_live(workspace: Workspace, clock: Clock | None = None) -> Live:
         Follower(events, stack, surfaces, workspace.live / "state", _base(workspace, log)),
         _fallback(log, stack.catalog),
         ids=IdTable.read(workspace.log),
+        model=version_of(workspace.unified_model),
         renewed=lambda: renewed_state(workspace, log),
         remotes={
             name: RemoteStack(name, remote.url, workspace.settings.serve.remote_budget_ms / 1e3)

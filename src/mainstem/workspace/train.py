@@ -36,7 +36,7 @@ def train_legacy(workspace: Workspace, until: int, seed: int) -> str:
 
 
 def train_unified(workspace: Workspace, log: Log, parts: Split, seed: int, progress: Progress) -> Model:
-    """Trains the unified model on everything before the validation day and writes its model folder."""
+    """Trains the unified model on everything before the validation day and takes it in as the version that serves."""
     # PyTorch takes seconds to import and only training needs it.
     from mainstem.ranking.train import TrainSettings
     from mainstem.ranking.train import train as learn
@@ -60,7 +60,7 @@ def train_unified(workspace: Workspace, log: Log, parts: Split, seed: int, progr
     identity = learned_from(workspace, log, taught, parts.validation_day, tables)
     said = {"data": log.manifest.sha256, "split": parts.sha256, "log": log.manifest.name, "learned_from": identity}
     model = replace(model, card=model.card | said)
-    model.save(workspace.unified_model)
+    workspace.models().add(model.save, model.card)
     return model
 
 
