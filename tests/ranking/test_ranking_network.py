@@ -5,22 +5,39 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 from small_training import SMALL
 
 from mainstem.base.heads import HEADS
 from mainstem.features.unified import UNIFIED
 from mainstem.ranking import train as training
+from mainstem.ranking.batches import Batches
 from mainstem.ranking.lesson import Lesson
 from mainstem.ranking.model import Model
-from mainstem.ranking.network import item_first
-from mainstem.ranking.trunk import Trunk, exported
+from mainstem.ranking.network import LATER, item_first
+from mainstem.ranking.trunk import TrunkShape, exported
+from mainstem.ranking.trunk_again import trunk_of, trunk_predictions
+
+SHAPES = {
+    "plain": (TrunkShape(hidden=24, expert=12), 0),
+    "ordinal": (TrunkShape(hidden=24, expert=12), 5),
+    "crossed": (TrunkShape(hidden=24, expert=12, crosses=1, cross_rank=4), 0),
+    "all": (
+        TrunkShape(
+            hidden=24, expert=12, experts=2, group_experts=1, crosses=3, cross_rank=4, scaled=True, gated_by_all=False
+        ),
+        5,
+    ),
+}
 
 
-def test_numpy_equals_torch(small_lesson: Lesson) -> None:
+@pytest.mark.parametrize("name", SHAPES)
+def test_numpy_equals_torch(small_lesson: Lesson, name: str) -> None:
     torch.manual_seed(3)
-    table = training._table(small_lesson, SMALL)
-    net = Trunk(SMALL.shape, small_lesson.features, len(table.ids), len(table.categories), torch.zeros(8))
+    shape, levels = SHAPES[name]
+    batches = Batches.of(small_lesson, 5, levels, 0.4)
+    net = training._begun(batches, replace(SMALL, shape=shape, watch_levels=levels), HEADS)
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -29,15 +46,42 @@ def test_numpy_equals_torch(small_lesson: Lesson) -> None:
         "moment_bias": np.zeros(1),
         "moment_out": np.zeros(1),
     }
-    model = Model(exported(net, table.scales) | moment, small_lesson.statics, table.ids, table.categories, {}, {})
+    seconds = {"watch_at": batches.levels.at, "watch_width": batches.levels.width}
+    weights = exported(net, batches.scales) | moment | seconds
+    model = Model(weights, small_lesson.statics, batches.ids, batches.categories, {}, {})
     network, v = model.network(small_lesson.catalog), small_lesson.values
-    wanted = training._logits(net, table)
+    wanted = _with_seconds(training._logits(net, batches), batches.levels.width)
     row = 5
-    same = np.full(30, v.item_row[row], np.int32)
-    got = network.logits(v.user[row], same, np.repeat(v.item[[row]], 30, 0), np.repeat(v.cross[[row]], 30, 0))
-    np.testing.assert_allclose(got, np.repeat(wanted[[row]], 30, 0), atol=1e-5)
-    many = network.many(v.user, v.item_row, v.item, v.cross)[:, : len(HEADS)]
-    np.testing.assert_allclose(many, 1.0 / (1.0 + np.exp(-wanted[:, : len(HEADS)])), atol=1e-5)
+    same = np.full(300, v.item_row[row], np.int32)
+    got = network.logits(v.user[row], same, np.repeat(v.item[[row]], 300, 0), np.repeat(v.cross[[row]], 300, 0))
+    np.testing.assert_allclose(got, np.repeat(wanted[[row]], 300, 0), atol=1e-5)
+    many = network.many(v.user, v.item_row, v.item, v.cross)
+    np.testing.assert_allclose(many[:, : len(HEADS)], _sigmoid(wanted[:, : len(HEADS)]), atol=1e-5)
+    np.testing.assert_allclose(np.log1p(many[:, -1]), np.clip(wanted[:, -1], 0.0, 10.0), atol=1e-5)
+    again = trunk_predictions(model, small_lesson.catalog, v.user[:99], v.item_row[:99], v.item[:99], v.cross[:99])
+    np.testing.assert_allclose(again, many[:99, : len(HEADS)], atol=1e-5)
+    found = trunk_of(model).shape
+    assert found == replace(shape, dropout=found.dropout, id_dropout=found.id_dropout, cross_rank=found.cross_rank)
+
+
+def _with_seconds(answers: np.ndarray, width: np.ndarray) -> np.ndarray:
+    if not len(width):
+        return answers
+    seconds = (_sigmoid(answers[:, len(HEADS) :].astype(np.float64)) * width).sum(axis=1)
+    return np.concatenate([answers[:, : len(HEADS)], np.log1p(seconds)[:, None]], axis=1)
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1.0 / (1.0 + np.exp(-x))
+
+
+def test_a_model_from_before_groups_predicts_what_it_did(small_lesson: Lesson) -> None:
+    model = training.train(small_lesson, replace(SMALL, epochs=1, watch_levels=0, shape=SHAPES["plain"][0]))
+    before = {name: weight for name, weight in model.weights.items() if name not in LATER}
+    v = small_lesson.values
+    one = model.network(small_lesson.catalog).many(v.user, v.item_row, v.item, v.cross)
+    two = replace(model, weights=before).network(small_lesson.catalog).many(v.user, v.item_row, v.item, v.cross)
+    np.testing.assert_array_equal(one, two)
 
 
 def test_one_request_equals_many_rows(small_lesson: Lesson, small_model: Model) -> None:

@@ -19,7 +19,7 @@ from mainstem.features.language.feature_set import FeatureSet
 from mainstem.features.statics import Statics
 from mainstem.features.unified import UNIFIED
 from mainstem.ranking.calibrate import Calibrators
-from mainstem.ranking.network import WEIGHTS, Network, item_first
+from mainstem.ranking.network import LATER, WEIGHTS, Network, completed, item_first
 
 Array = NDArray[np.float32]
 
@@ -55,7 +55,8 @@ class Model:
     def save(self, folder: Path) -> None:
         """Writes ``model.npz`` and ``model.json``; each file is complete or not there."""
         folder.mkdir(parents=True, exist_ok=True)
-        arrays = {f"weight_{name}": self.weights[name] for name in WEIGHTS}
+        weights = completed(self.weights)
+        arrays = {f"weight_{name}": weights[name] for name in WEIGHTS}
         arrays |= {f"static_{name}": array for name, array in self.statics.as_arrays().items()}
         scratch = folder / f".model.npz.{os.getpid()}"
         with scratch.open("wb") as file:
@@ -100,7 +101,7 @@ def load_model(folder: Path, features: FeatureSet = UNIFIED) -> Model:
             hint="mainstem train",
         ) from None
     _check_features(card, features)
-    missing = [name for name in WEIGHTS if f"weight_{name}" not in arrays]
+    missing = [name for name in WEIGHTS if f"weight_{name}" not in arrays and name not in LATER]
     if missing:
         raise ModelError(
             f"the model in {folder.name!r} holds no weights {', '.join(missing)}: it was written by another version",
@@ -108,7 +109,7 @@ def load_model(folder: Path, features: FeatureSet = UNIFIED) -> Model:
             hint="mainstem train",
         )
     return Model(
-        weights={name: arrays[f"weight_{name}"] for name in WEIGHTS},
+        weights=completed({name: arrays[f"weight_{name}"] for name in WEIGHTS if f"weight_{name}" in arrays}),
         statics=Statics.from_arrays(
             {n.removeprefix("static_"): a for n, a in arrays.items() if n.startswith("static_")}
         ),

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mainstem.base.heads import HEADS
+from mainstem.base.heads import HEADS, PREDICTIONS
 from mainstem.features.catalog import DURATION_BUCKETS, KIND_SLOTS, Catalog
 from mainstem.features.language.feature import Role
 from mainstem.features.language.feature_set import FeatureSet
@@ -18,15 +18,40 @@ from mainstem.features.unified import UNIFIED
 Array = NDArray[np.float32]
 
 EXPERTS: Final = 3
+"""Experts of a model that was written before heads had groups."""
+
 _PART: Final = 32_768
 _TILE: Final = 168
 STATIC_DIM: Final = DURATION_BUCKETS + KIND_SLOTS + 1
 WEIGHTS: Final = (
     "user_in", "user_bias", "item_in", "cross_in", "static_in", "vector_in", "id_in", "category_in",
-    "expert_w", "expert_b", "gate_w", "gate_b", "head_w", "head_user_w", "head_item_w", "head_b",
-    "moment_in", "moment_bias", "moment_out",
+    "low_w", "high_w", "high_b", "scale_w", "scale_b",
+    "expert_w", "expert_b", "gate_w", "gate_b", "gate_open", "head_w", "head_user_w", "head_item_w", "head_b",
+    "watch_at", "watch_width", "moment_in", "moment_bias", "moment_out",
 )  # fmt: skip
-"""Every weight, in the order they are used. The standardisation of the inputs is folded into the first layer."""
+"""Every weight, in the order they are used. The standardisation of the inputs is folded into the first layer.
+
+Shapes, for u, i and x columns of the user, the item and the pair, h hidden, e experts of width w, g groups of heads, l crosses of
+rank r, and c answers (seven heads, then one a threshold of the watch time, or one for its logarithm):
+    ``low_w[l, h, r]``, ``high_w[l, r, h]`` and ``high_b[l, h]`` the crosses; ``scale_w[u, h]`` and ``scale_b[h]`` what surface and
+    activity multiply the hidden layer by, or ``[u, 0]`` and ``[0]``; ``expert_w[h, e · w]``; ``gate_w[u, g · e]``;
+    ``gate_open[g, e, c]`` is 1 where a head of the group reads an expert; ``head_w[w, c]``; ``watch_at[c - 7]`` the thresholds of
+    the watch time and ``watch_width[c - 7]`` the seconds passing each stands for, or ``[0]``.
+"""
+
+LATER: Final = ("low_w", "high_w", "high_b", "scale_w", "scale_b", "gate_open", "watch_at", "watch_width")
+"""Weights that models did not always have: without them nothing is crossed and all heads are one group."""
+
+
+def completed(weights: dict[str, Array]) -> dict[str, Array]:
+    """Weights with the parts that an older model lacks, so that it predicts what it always did."""
+    (users, hidden), answers = weights["user_in"].shape, len(weights["head_b"])
+    plain = {
+        "low_w": (0, hidden, 1), "high_w": (0, 1, hidden), "high_b": (0, hidden), "scale_w": (users, 0), "scale_b": (0,),
+        "watch_at": (0,), "watch_width": (0,),
+    }  # fmt: skip
+    added = {name: np.zeros(shape, np.float32) for name, shape in plain.items()}
+    return added | {"gate_open": np.ones((1, len(weights["gate_b"]), answers), np.float32)} | weights
 
 
 def static_inputs(catalog: Catalog) -> Array:
@@ -44,13 +69,16 @@ def static_inputs(catalog: Catalog) -> Array:
 class _Working:
     """What one request is computed in. The last column of ``inputs`` is 1, the last row of both weights the user's share.
 
-    Shapes: ``inputs[n, i + x + 1]``; of a tile of t candidates ``hidden[t, h]``, ``first[t, h]``, ``experts[t, e]``;
-    ``first_w[i + x + 1, h]``, ``head_w[i + x + 1, 8]``.
+    Shapes: ``inputs[n, i + x + 1]``; of a tile of t candidates ``hidden[t, h]``, ``first[t, h]``, ``second[t, h]``,
+    ``low[t, r]``, ``experts[t, e · w]``;
+    ``first_w[i + x + 1, h]``, ``head_w[i + x + 1, c]``.
     """
 
     inputs: Array
     hidden: Array
     first: Array
+    second: Array
+    low: Array
     experts: Array
     first_w: Array
     head_w: Array
@@ -67,16 +95,20 @@ class Network:
     """The trained network bound to a catalog: item inputs are multiplied once, the user side once a request.
 
     Shapes:
-        hidden = act(user · user_in + item_first[row] + item · item_in + cross · cross_in), three experts on top, mixed by
-        a gate that reads the user side only, then one linear head a prediction.
+        first = user · user_in + item_first[row] + item · item_in + cross · cross_in; each cross adds first times a low-rank product
+        of what stands so far; experts on top, mixed for each group of heads by a gate that reads the user side only; then one
+        linear head a prediction, with the user's and the item's own columns read straight.
     """
 
     def __init__(self, weights: dict[str, Array], item_first: Array, features: FeatureSet = UNIFIED) -> None:
-        self._w = {name: np.ascontiguousarray(weights[name], np.float32) for name in WEIGHTS}
+        whole = completed(weights)
+        self._w = {name: np.ascontiguousarray(whole[name], np.float32) for name in WEIGHTS}
         self._item_first = np.ascontiguousarray(item_first, np.float32)
         roles: tuple[Role, ...] = ("user", "item", "cross")
         self._defaults = {role: np.array(features.defaults_of(role), np.float32) for role in roles}
-        self._head_tiled = np.tile(self._w["head_w"], (EXPERTS, 1))
+        self._groups, self._experts, _ = self._w["gate_open"].shape
+        self._head_tiled = np.tile(self._w["head_w"], (self._experts, 1))
+        self._crosses, self._scales = len(self._w["low_w"]), bool(len(self._w["scale_b"]))
         self._items = len(self._w["item_in"])
         self._local = threading.local()
         self.counters = Counters()
@@ -111,7 +143,7 @@ class Network:
         """The heads before their last function: log odds, and log(1 + seconds).
 
         The user side is one more row of the stacked first layer, which a column of ones picks up: one product of the
-        inputs, one gather of what never changes, one product of the experts.
+        inputs, one gather of what never changes, the crosses, one product of the experts.
         """
         w, work = self._w, self._working(len(item_rows))
         user = self._finite("user", user)
@@ -120,25 +152,69 @@ class Network:
         self._finite_inputs(work.inputs)
         np.add(user @ w["user_in"], w["user_bias"], out=work.first_w[-1])
         np.add(user @ w["head_user_w"], w["head_b"], out=work.head_w[-1])
-        gate = _softmax(user @ w["gate_w"] + w["gate_b"])
-        mixed = np.repeat(gate, work.experts.shape[1] // EXPERTS)[:, None] * self._head_tiled
+        scale = self._scale(user) if self._scales else None
+        width = work.experts.shape[1] // self._experts
+        mixed = np.repeat(self._gates(user[None])[0], width, axis=0) * self._head_tiled
         logits = work.inputs @ work.head_w
         for start in range(0, len(item_rows), _TILE):
             at = slice(start, start + _TILE)
-            logits[at] += self._tile(work, work.inputs[at], item_rows[at]) @ mixed
-        return np.asarray(logits, np.float32)
+            logits[at] += self._tile(work, work.inputs[at], item_rows[at], scale) @ mixed
+        return self._told(logits)
 
-    def _tile(self, work: _Working, inputs: Array, item_rows: NDArray[np.int32]) -> Array:
+    def _tile(self, work: _Working, inputs: Array, item_rows: NDArray[np.int32], scale: Array | None) -> Array:
         """What the experts say of some candidates. As many as leave the processor's second cache room for the weights."""
         w, n = self._w, len(inputs)
         hidden, first, experts = work.hidden[:n], work.first[:n], work.experts[:n]
         np.matmul(inputs, work.first_w, out=hidden)
         np.take(self._item_first, item_rows, axis=0, out=first, mode="wrap")
         np.add(hidden, first, out=hidden)
+        if self._crosses:
+            hidden = self._crossed(work, n)
+        if scale is not None:
+            np.multiply(hidden, scale, out=hidden)
         np.maximum(hidden, 0.0, out=hidden)
         np.matmul(hidden, w["expert_w"], out=experts)
         np.add(experts, w["expert_b"], out=experts)
         return np.maximum(experts, 0.0, out=experts)
+
+    def _crossed(self, work: _Working, n: int) -> Array:
+        """Each cross adds the first layer times a low-rank product of what stands so far.
+
+        Source: DCN V2, Wang et al., WWW 2021, equation 2 with a low-rank matrix.
+        """
+        w, low, first = self._w, work.low[:n], work.hidden[:n]
+        now, other = first, work.first[:n]
+        for layer in range(self._crosses):
+            np.matmul(now, w["low_w"][layer], out=low)
+            np.matmul(low, w["high_w"][layer], out=other)
+            np.add(other, w["high_b"][layer], out=other)
+            np.multiply(other, first, out=other)
+            np.add(now, other, out=other)
+            now, other = other, (work.second[:n] if now is first else now)
+        return now
+
+    def _scale(self, user: Array) -> Array:
+        """What the hidden layer is multiplied by: 0 to 2. Shapes: ``[..., u]`` to ``[..., h]``."""
+        return 2.0 / (1.0 + np.exp(-np.clip(user @ self._w["scale_w"] + self._w["scale_b"], -30.0, 30.0)))
+
+    def _gates(self, user: Array) -> Array:
+        """How much of each expert each head reads. Shapes: ``[n, u]`` to ``[n, e, c]``."""
+        w = self._w
+        chosen = (user @ w["gate_w"] + w["gate_b"]).reshape(len(user), self._groups, self._experts)
+        opened = w["gate_open"].max(axis=2)
+        chosen = _softmax(np.where(opened > 0, chosen, -np.inf))
+        return np.einsum("nge,gec->nec", chosen, w["gate_open"])
+
+    def _told(self, logits: Array) -> Array:
+        """Seven log odds and log(1 + seconds); thresholds of the watch time become the seconds they stand for."""
+        width = self._w["watch_width"]
+        if not len(width):
+            return np.asarray(logits, np.float32)
+        out = np.empty((len(logits), len(PREDICTIONS)), np.float32)
+        out[:, : len(HEADS)] = logits[:, : len(HEADS)]
+        passed = 1.0 / (1.0 + np.exp(-np.clip(logits[:, len(HEADS) :], -30.0, 30.0)))
+        np.log1p(passed @ width, out=out[:, -1])
+        return out
 
     def _working(self, n: int) -> _Working:
         """Working arrays of this thread, kept between requests: fresh ones would cost a page fault every 4 kB."""
@@ -151,6 +227,8 @@ class Network:
                 inputs=ones,
                 hidden=np.empty((_TILE, hidden), np.float32),
                 first=np.empty((_TILE, hidden), np.float32),
+                second=np.empty((_TILE, hidden), np.float32),
+                low=np.empty((_TILE, w["low_w"].shape[2]), np.float32),
                 experts=np.empty((_TILE, experts), np.float32),
                 first_w=np.concatenate([w["item_in"], w["cross_in"], w["user_bias"][None]]),
                 head_w=np.concatenate(
@@ -167,12 +245,18 @@ class Network:
     def _many(self, user: Array, item_rows: NDArray[np.int32], item: Array, cross: Array) -> Array:
         w = self._w
         user, item, cross = self._finite("user", user), self._finite("item", item), self._finite("cross", cross)
-        hidden = user @ w["user_in"] + w["user_bias"] + item @ w["item_in"] + cross @ w["cross_in"]
-        hidden = np.maximum(hidden + self._item_first[item_rows], 0.0)
-        experts = np.maximum(hidden @ w["expert_w"] + w["expert_b"], 0.0)
-        gate = _softmax(user @ w["gate_w"] + w["gate_b"])
-        mixed = (experts.reshape(len(user), EXPERTS, -1) * gate[:, :, None]).sum(axis=1)
-        return _outputs(mixed @ w["head_w"] + item @ w["head_item_w"] + user @ w["head_user_w"] + w["head_b"])
+        first = user @ w["user_in"] + w["user_bias"] + item @ w["item_in"] + cross @ w["cross_in"]
+        first += self._item_first[item_rows]
+        hidden = first
+        for low, high, bias in zip(w["low_w"], w["high_w"], w["high_b"], strict=True):
+            hidden = first * (hidden @ low @ high + bias) + hidden
+        hidden = np.maximum(hidden * self._scale(user) if self._scales else hidden, 0.0)
+        experts = np.maximum(hidden @ w["expert_w"] + w["expert_b"], 0.0).reshape(len(user), self._experts, -1)
+        heads = item @ w["head_item_w"] + user @ w["head_user_w"] + w["head_b"]
+        gates = self._gates(user)
+        for at in range(self._experts):
+            heads += (experts[:, at] @ w["head_w"]) * gates[:, at]
+        return _outputs(self._told(heads))
 
     def moment(self, user: Array) -> Array:
         """What is added to the log odds of a long view when moments of one user are ordered; the same for all candidates.

@@ -62,11 +62,10 @@ def learn_moment(
     """
     torch.manual_seed(settings.seed)
     mean, std = scale
-    user = torch.from_numpy((lesson.values.user - mean) / std)
     base = torch.from_numpy(np.ascontiguousarray(logits))
     good = torch.from_numpy((lesson.feedback.outcomes[:, LONG_VIEW] == 1).astype(np.float32))
     weight = torch.from_numpy(np.where(lesson.timed, 1.0, settings.untimed_weight).astype(np.float32))
-    net = nn.Sequential(nn.Linear(user.shape[1], settings.hidden), nn.ReLU(), nn.Linear(settings.hidden, 1))
+    net = nn.Sequential(nn.Linear(len(mean), settings.hidden), nn.ReLU(), nn.Linear(settings.hidden, 1))
     scaled = nn.Parameter(torch.ones(()))
     optimiser = torch.optim.AdamW([*net.parameters(), scaled], lr=settings.rate, weight_decay=settings.decay)
     lists = _lists(lesson)
@@ -76,7 +75,8 @@ def learn_moment(
         for at in range(0, len(order), settings.lists):
             picked, number = lists.some(order[at : at + settings.lists])
             rows = torch.from_numpy(picked)
-            score = net(user[rows])[:, 0] + scaled * base[rows]
+            user = torch.from_numpy((lesson.rows.take(picked).user - mean) / std)
+            score = net(user)[:, 0] + scaled * base[rows]
             loss = _within(score, good[rows], weight[rows], number)
             optimiser.zero_grad()
             loss.backward()
@@ -87,8 +87,8 @@ def learn_moment(
 def _lists(lesson: Lesson) -> _Lists:
     """Users' rows with known outcomes, only lists in which there is something to tell apart."""
     known = lesson.feedback.outcomes[:, LONG_VIEW] >= 0
-    rows = np.flatnonzero(lesson.train & known & (lesson.values.user_row >= 0))
-    group = lesson.values.user_row[rows].astype(np.int64) * 2 + lesson.timed[rows]
+    rows = np.flatnonzero(lesson.train & known & (lesson.rows.values.user_row >= 0))
+    group = lesson.rows.values.user_row[rows].astype(np.int64) * 2 + lesson.timed[rows]
     order = np.argsort(group, kind="stable")
     rows, group = rows[order], group[order]
     start = np.flatnonzero(np.append(True, group[1:] != group[:-1])) if len(rows) else np.empty(0, np.int64)
