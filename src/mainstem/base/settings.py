@@ -56,6 +56,22 @@ class Training(Record, frozen=True, kw_only=True):
     """How long after an impression its outcome is known to later requests."""
 
 
+class Ranker(Record, frozen=True, kw_only=True):
+    """What scores candidates, and what a smaller copy of it may lose (docs/guides/models-in-and-out.md)."""
+
+    brought: str = ""
+    """A model of another team (`mainstem bring`) that ranks in place of the trained network; empty: the network ranks."""
+    int8_loss: float = 0.002
+    """The most AUC, and the largest share of its log loss, that a head may lose when a model is exported in 8 bits."""
+
+
+class Retrieval(Record, frozen=True, kw_only=True):
+    """What is learned to find candidates (docs/concepts/retrieval.md)."""
+
+    encoder: bool = False
+    """Also trains a neural encoder of sequences as a further source; needs PyTorch and a minute of one core."""
+
+
 class FeatureTable(Record, frozen=True, kw_only=True):
     """A table of facts that declared features may name."""
 
@@ -149,7 +165,13 @@ class Surface(Record, frozen=True, kw_only=True):
     """Most candidates the model scores."""
     sources: dict[str, int] = {}
     """Source = most candidates it may offer; a source at 0 is off."""
+    teacher: str = ""
+    """Which legacy stack carries it today (content-first or interest-first), for ``neutral`` in ``value``; empty: by its name."""
     rules: Rules = Rules()
+
+
+TEACHER_OF = {"feed": "content-first", "groups": "interest-first", "pages": "interest-first"}
+"""Which legacy stack carries a surface when its settings do not say; content-first carries any other."""
 
 
 class Settings(Record, frozen=True, kw_only=True):
@@ -161,6 +183,8 @@ class Settings(Record, frozen=True, kw_only=True):
     """Same seed, same figures."""
     data: Data = Data()
     training: Training = Training()
+    retrieval: Retrieval = Retrieval()
+    ranker: Ranker = Ranker()
     features: Features = Features()
     serve: Serve = Serve()
     surfaces: dict[str, Surface] = {}
@@ -203,7 +227,7 @@ def parse_settings(text: str, where: str = FILE, environment: Any = None) -> Set
 
 
 def _checked(settings: Settings, where: str) -> Settings:
-    shares = {"serve.shadow_share": settings.serve.shadow_share}
+    shares = {"serve.shadow_share": settings.serve.shadow_share, "ranker.int8_loss": settings.ranker.int8_loss}
     for name, surface in settings.surfaces.items():
         shares[f"surfaces.{name}.rules.exploration_share"] = surface.rules.exploration_share
         shares[f"surfaces.{name}.rules.variety"] = surface.rules.variety
