@@ -190,7 +190,7 @@ def _candidates(
     others = np.take_along_axis(rest, rng.integers(0, max(1, rest.shape[1]), (n, draws)), axis=1)
     candidates = np.concatenate([chosen, others], axis=1)
     odds = np.zeros(candidates.shape, np.float32)
-    odds[:, best:] = np.log(rest.shape[1] / max(1, draws))
+    odds[:, best:] = np.log(max(1, rest.shape[1]) / max(1, draws))
     odds[np.isneginf(np.take_along_axis(liked, candidates, axis=1))] = -np.inf
     return candidates, odds
 
