@@ -34,7 +34,14 @@ class InterestTimesItem:
 
     def predict(self, request: Request, user: Viewer, rows: Rows, features: Floats) -> Floats:
         """Both chances of each candidate; a feature that is not known is the mean of the viewer's cohort. Shapes: [n, 2]."""
-        known = np.where(np.isnan(features), self._means[user.cohort], features)
-        inputs = np.minimum(np.maximum((known - self._centre) / self._scale, -4.0), 4.0)
+        inputs = np.minimum(np.maximum((self.known(user, features) - self._centre) / self._scale, -4.0), 4.0)
         merit = np.tanh(inputs @ self._hidden + self._hidden_bias) @ self._out + self._out_bias
-        return np.stack([user.shares[self._interest[rows]], 1.0 / (1.0 + np.exp(-merit))], axis=1)
+        return np.stack([self.looked_up(user, rows), 1.0 / (1.0 + np.exp(-merit))], axis=1)
+
+    def known(self, user: Viewer, features: Floats) -> Floats:
+        """The features with the viewer's cohort's means where something is not known. Shapes: [n, f]."""
+        return np.where(np.isnan(features), self._means[user.cohort], features)
+
+    def looked_up(self, user: Viewer, rows: Rows) -> Floats:
+        """P(interest | viewer) of each candidate's interest: a declared feature, not a prediction. Shapes: [n]."""
+        return user.shares[self._interest[rows]]

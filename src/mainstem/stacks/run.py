@@ -107,6 +107,13 @@ def score(stack: Stack, request: Request) -> tuple[Floats, Floats]:
     return _rounded(stack, stack.value.values(request, user, rows, predictions)), predictions
 
 
+def pool_of(stack: Stack, request: Request) -> Pool:
+    """What the stack's retrieval alone finds for a request, best fused score first. Changes no state."""
+    _check(stack, request)
+    user = stack.features.user(request)
+    return _candidates(stack, request, user, Stopwatch(), 1.0)[0]
+
+
 def _as_served(stack: Stack, user: Any) -> AsServed | None:
     """What makes the features computable again; only readers of declared features can tell."""
     tells = getattr(stack.features, "as_served", None)

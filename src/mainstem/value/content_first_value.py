@@ -28,16 +28,16 @@ class WeightedSum:
     """
 
     def __init__(self, weights: dict[str, Floats], unconnected: dict[str, float]) -> None:
-        self._weights = weights
+        self.weights = weights
         self._unconnected = unconnected
 
     def values(self, request: Request, user: Follower, rows: Rows, predictions: Floats) -> Floats:
         """Higher is better. Shapes: [n]."""
-        return (predictions * self._weights[request.surface]).sum(axis=1) * self._factor(request, user, rows)
+        return (predictions * self.weights[request.surface]).sum(axis=1) * self._factor(request, user, rows)
 
     def terms(self, request: Request, user: Follower, rows: Rows, predictions: Floats) -> dict[str, Floats]:
         """Each head's share of the value; heads without a weight are left out."""
-        weights = self._weights[request.surface]
+        weights = self.weights[request.surface]
         shares = predictions * weights * self._factor(request, user, rows)[:, None]
         return {head: shares[:, at] for at, head in enumerate(PREDICTIONS) if weights[at]}
 
