@@ -44,6 +44,7 @@ def _weights(crosses: int = 2, groups: int = 2, thresholds: int = 6, scaled: boo
     if groups > 1:
         opened[0, 1], opened[1, 0] = 0.0, 0.0
     made["gate_open"] = opened
+    made["watch_at"] = np.arange(thresholds, dtype=np.float32)
     made["watch_width"] = np.full(thresholds, 4.0, np.float32)
     assert set(made) == set(WEIGHTS), "the network has parts that the exporter was not told of"
     return made

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mainstem.base.heads import HEADS, PREDICTIONS
 from mainstem.features.language.feature_set import FeatureSet
 from mainstem.ranking.calibrate import GRID, Calibrators
+from mainstem.ranking.network import completed
 from mainstem.ranking.onnx_graph import OUTPUT, Arrays, Graph, Step, linear, summed
 
 
@@ -34,6 +35,7 @@ def ranker_graph(
         features: The columns the network reads, and what stands for a value that is not finite.
         small_items: Whether ``item_first`` is held in 8 bits with one scale a row: a quarter of the file.
     """
+    weights = completed(dict(weights))
     held: Arrays = {name: np.ascontiguousarray(array, np.float32) for name, array in weights.items()}
     roles = ("user", "item", "cross")
     held |= {f"{role}_default": np.array(features.defaults_of(role), np.float32) for role in roles}
