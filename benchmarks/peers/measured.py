@@ -51,7 +51,7 @@ class Sequences:
     def owners(self) -> np.ndarray:
         return np.repeat(np.arange(self.users), np.diff(self.starts))
 
-    def matrix(self, dtype: type = np.float32):  # noqa: ANN201
+    def matrix(self, dtype: type = np.float32):
         """Users by items, 1 where taken."""
         from scipy.sparse import csr_matrix
 
@@ -59,7 +59,7 @@ class Sequences:
         found.data[:] = 1
         return found
 
-    def frame(self, user: str, item: str):  # noqa: ANN201
+    def frame(self, user: str, item: str):
         """The same as a pandas table, in order; the order stands in for time, a second an event."""
         import pandas as pd
 

@@ -74,7 +74,7 @@ def run_fresh(
         alarm.start()
         try:
             _, status, used = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
+            code = process.returncode = os.waitstatus_to_exitcode(status)
         finally:
             alarm.cancel()
             if process.returncode is None:
@@ -82,7 +82,7 @@ def run_fresh(
                 process.wait()
     told = _told(answer)
     peak = float(told.get("peak_mb", used.ru_maxrss / 1024))
-    return Ended(process.returncode, used.ru_utime + used.ru_stime, peak, told, _last_words(printed))
+    return Ended(code, used.ru_utime + used.ru_stime, peak, told, _last_words(printed))
 
 
 def own_module(name: str) -> list[str]:

@@ -82,11 +82,12 @@ def _over_better_arm(
     if len(known) < 2 or table.row(UNIFIED) is None:
         return [Verdict(claim, None, "an arm or the unified retrieval has no figure")]
     better = max(known, key=lambda arm: known[arm] or 0.0)
+    pairs = {metric: differences.get(f"{UNIFIED} - {better}, {metric}") for metric in ("hr@10", "ndcg@10")}
     return [
-        *(_surely_above(claim, better, metric, differences.get(f"{UNIFIED} - {better}, {metric}")) for metric in ("hr@10", "ndcg@10")),
-        *(_share_above(table, better, metric) for metric in ("hr@10", "ndcg@10")),
+        *(_surely_above(claim, better, metric, told) for metric, told in pairs.items()),
+        *(_share_above(table, better, metric) for metric in pairs),
         _cold(better, differences.get(f"{UNIFIED} - {better}, ndcg@10 (cold)")),
-    ]  # fmt: skip
+    ]
 
 
 def _surely_above(claim: str, better: str, metric: str, told: Interval | None) -> Verdict:

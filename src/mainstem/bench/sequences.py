@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -141,8 +141,6 @@ def _table(name: str, split: LeaveOneOut, found: Sequence[Measured]) -> Table:
 
 
 def _judged(table: Table, differences: Mapping[str, Interval | None], chosen: Mapping[str, float | None]) -> Table:
-    from dataclasses import replace
-
     return replace(table, verdicts=verdicts(table, differences, chosen))
 
 
