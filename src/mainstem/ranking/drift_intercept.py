@@ -58,6 +58,11 @@ class DriftIntercept:
     known_places: NDArray[np.float64] = None  # type: ignore[assignment]
     until_ms: int | None = None
 
+    @property
+    def learned(self) -> bool:
+        """Whether there is anything to correct yet."""
+        return bool(self.heads.any() or self.places.any())
+
     def added(self, surface: int) -> NDArray[np.float32]:
         """What a request on this surface adds to each head's log odds. Shapes: [7]."""
         return (self.heads + self.places[self._place(np.array([surface]))[0]]).astype(np.float32)
