@@ -203,3 +203,13 @@ def test_a_saved_model_answers_the_same_and_mixed_halves_are_refused(trained: Ge
         with pytest.raises(RetrievalError) as error:
             GenerativeModel.load(tmp_path)
         assert error.value.code == "retrieval-058"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_on_a_gpu_it_learns_and_scores_the_same_as_on_the_processor() -> None:
+    split = leave_one_out(_sequences(users=150))
+    model = train_generative(split.fit, _ids(split.fit), replace(RECIPE, epochs=12), where="gpu")
+    assert model.card["device"] == "cuda"
+    assert (judge(model, split, "test").value("hr@10") or 0.0) > 0.7
+    here = model.scores(split.fit.take(np.arange(5)))
+    assert np.allclose(here, model.on("gpu").scores(split.fit.take(np.arange(5))), atol=1e-2)
