@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
+from mainstem.base.errors import ModelError
 from mainstem.data.log import Log, Split
 from mainstem.ranking.lesson import lesson
 from mainstem.ranking.model import Model
@@ -16,6 +19,7 @@ from mainstem.workspace.learned_from import learned_from
 from mainstem.workspace.programs import train
 
 Progress = Callable[..., None]
+LOG = logging.getLogger("mainstem.training")
 
 
 @contextmanager
@@ -56,12 +60,27 @@ def train_unified(workspace: Workspace, log: Log, parts: Split, seed: int, progr
     chosen = TrainSettings(seed=seed)
     if settings.training.epochs:
         chosen = replace(chosen, epochs=settings.training.epochs)
-    model = learn(taught, chosen, progress)
+    model = _resumed(lambda folder: learn(taught, chosen, progress, folder), workspace)
     identity = learned_from(workspace, log, taught, parts.validation_day, tables)
     said = {"data": log.manifest.sha256, "split": parts.sha256, "log": log.manifest.name, "learned_from": identity}
     model = replace(model, card=model.card | said)
     workspace.models().add(model.save, model.card)
     return model
+
+
+def _resumed(learn: Callable[[Path], Model], workspace: Workspace) -> Model:
+    """Trains, going on where the same training was killed; what is left of another one is put away."""
+    from mainstem.ranking.checkpoint import drop_checkpoints
+
+    folder = workspace.models().folder / ".training"
+    try:
+        return learn(folder)
+    except ModelError as error:
+        if error.code != "model-040":
+            raise
+        LOG.warning("the training that was stopped here was of other rows or settings; this one begins anew")
+        drop_checkpoints(folder)
+        return learn(folder)
 
 
 def model_line(model: Model) -> str:
