@@ -21,8 +21,8 @@ Weights = Mapping[str, Array]
 Forward = Callable[[Array, Times, Weights, int], Array]
 """A block without torch: rows, times, the block's weights by their torch names, heads; shapes as in ``neural.encoder.Block``."""
 
-_SHARE: Final = 256
-"""Users computed at once: their attention of all heads stays below some 20 MB."""
+_PLACES: Final = 12_800
+"""Places of users computed at once: their attention and the widest layer stay below some tens of megabytes."""
 
 
 def norm(x: Array, weights: Weights, name: str) -> Array:
@@ -115,8 +115,9 @@ class EncoderModel:
         popular = np.log1p(self.weights["counts"])
         out = np.empty((len(histories), len(popular)), np.float32)
         order = np.argsort(histories.lengths, kind="stable")
-        for at in range(0, len(order), _SHARE):
-            users = order[at : at + _SHARE]
+        share = max(1, _PLACES // self.shape["length"])
+        for at in range(0, len(order), share):
+            users = order[at : at + share]
             batch = latest(histories, self.shape["length"], users)
             states = self._states(batch.items, batch.times_ms)
             asked = self._ask(states[np.arange(len(users)), np.maximum(batch.lengths, 1) - 1])

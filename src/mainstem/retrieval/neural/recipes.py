@@ -28,6 +28,7 @@ class Recipe:
         id_dropout: Share of the items whose id vector is left out of a step, where they have marks.
         average: Of the running mean of the weights, which is what is judged and kept; 0 keeps the last weights.
         warm: Starts the items from who follows whom.
+        start: Mean length of an item's first id vector; where most items are rare, a long one is noise that stays.
         numbers: ``bfloat16`` is the faster by far where the processor has matrix tiles for it, and the slower elsewhere;
             ``auto`` asks the processor. A run's bytes are the same only on processors that answer alike.
     """
@@ -47,6 +48,7 @@ class Recipe:
     id_dropout: float = 0.2
     average: float = 0.995
     warm: bool = True
+    start: float = 1.0
     numbers: Literal["auto", "float32", "bfloat16"] = "auto"
 
 

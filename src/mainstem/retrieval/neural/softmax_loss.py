@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-TILE = 1_024
+TILE = 3_500_000
+"""Probabilities computed at once; as bfloat16 they are 7 MB, some rows of a large catalogue or a thousand of a small one."""
+
+_PIECE = 64
 
 
 class _FusedSoftmax(torch.autograd.Function):
@@ -25,25 +28,27 @@ class _FusedSoftmax(torch.autograd.Function):
         ctx: Any, states: Tensor, keys: Tensor, targets: Tensor, weights: Tensor, smoothing: float, kind: torch.dtype
     ) -> Tensor:
         total = torch.zeros((), dtype=torch.float32)
-        grad_states = torch.empty_like(states)
-        grad_keys = torch.zeros_like(keys)
+        grad_states, grad_keys = torch.empty_like(states), torch.zeros_like(keys)
         narrow = keys.to(kind)
         known, targets = weights * (targets >= 0), targets.clamp(min=0)
-        for at in range(0, len(states), TILE):
-            part = states[at : at + TILE].to(kind)
-            share = torch.softmax(part @ narrow.T, dim=1)
-            wanted = share.gather(1, targets[at : at + TILE]).float().clamp_(min=1e-20)
-            weight = known[at : at + TILE]
-            total -= (weight * wanted.log()).sum()
+        rows = min(len(states), max(1, TILE // len(keys) // _PIECE) * _PIECE)
+        # Made once a call: allocated tile by tile, the largest arrays of a step scatter over the heap and it grows.
+        held = torch.empty((2, rows, len(keys)), dtype=kind)
+        for at in range(0, len(states), rows):
+            wanted, weight = targets[at : at + rows], known[at : at + rows]
+            part = states[at : at + rows].to(kind)
+            marks, share = held[0, : len(part)], held[1, : len(part)]
+            torch.softmax(torch.mm(part, narrow.T, out=marks), dim=1, out=share)
+            total -= (weight * share.gather(1, wanted).float().clamp_(min=1e-20).log()).sum()
             mass = weight.sum(dim=1, keepdim=True).to(kind)
             if weight.shape[1] > 1:
                 share.mul_(mass)
             if smoothing:
                 share.sub_(mass * (smoothing / len(keys)))
-            each = torch.arange(len(share))
+            each = torch.arange(len(part))
             for step in range(weight.shape[1]):
-                share[each, targets[at : at + TILE, step]] += (weight[:, step] * (smoothing - 1.0)).to(kind)
-            grad_states[at : at + TILE] = share @ narrow
+                share[each, wanted[:, step]] += (weight[:, step] * (smoothing - 1.0)).to(kind)
+            grad_states[at : at + rows] = share @ narrow
             grad_keys += share.T @ part
         scale = 1.0 / float(known.sum())
         ctx.save_for_backward(grad_states.mul_(scale), grad_keys.mul_(scale))
@@ -75,7 +80,11 @@ def full_softmax(
 
     Shapes: states [n, d], keys [items, d], targets and weights [n, m].
     """
-    out: Tensor = _FusedSoftmax.apply(states.float(), keys.float(), targets, weights, smoothing, kind)  # pyright: ignore[reportAssignmentType]
+    # A whole number of pieces, so that products meet few shapes (see ``windows``); the rows added want nothing.
+    more = -len(states) % _PIECE
+    rows, wanted = functional.pad(states.float(), (0, 0, 0, more)), functional.pad(targets, (0, 0, 0, more), value=-1)
+    counts = functional.pad(weights, (0, 0, 0, more))
+    out: Tensor = _FusedSoftmax.apply(rows, keys.float(), wanted, counts, smoothing, kind)  # pyright: ignore[reportAssignmentType]
     return out
 
 

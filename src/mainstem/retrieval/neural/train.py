@@ -21,33 +21,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mainstem.base.errors import RetrievalError
-from mainstem.data.sequences import LeaveOneOut, Sequences
+from mainstem.data.sequences import Sequences
 from mainstem.retrieval.encoder_serving import EncoderModel
 from mainstem.retrieval.neural.checkpoint import read_state, write_state
-from mainstem.retrieval.neural.encoder import Rows, SequenceEncoder
+from mainstem.retrieval.neural.encoder import SequenceEncoder
+from mainstem.retrieval.neural.held import Held, found_at, held_of, rows_of
 from mainstem.retrieval.neural.recipes import Recipe
 from mainstem.retrieval.neural.softmax_loss import draw_pool, full_softmax, pooled_softmax
 from mainstem.retrieval.neural.warm_start import warm_table
-from mainstem.retrieval.neural.windows import Batch, batches, cut, latest
+from mainstem.retrieval.neural.windows import Batch, batches, cut
+
+__all__ = ["Held", "held_of", "number_kind", "train_encoder"]
 
 Progress = Callable[[float, str], None]
 Numbers = NDArray[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """Targets that training never learns from and is stopped by.
-
-    Shapes: ``users[n]`` (rows of the sequences learned from), ``targets[n]``.
-    """
-
-    users: NDArray[np.int64]
-    targets: NDArray[np.int32]
-
-
-def held_of(split: LeaveOneOut) -> Held:
-    """The validation targets of a split, whose ``fit`` is learned from."""
-    return Held(users=split.users, targets=split.validation)
 
 
 @dataclass(slots=True)
@@ -136,7 +123,7 @@ class _Training:
             look = run.epoch % self.recipe.every == 0 or run.epoch == last
             point = {"epoch": float(run.epoch), "loss": loss}
             if look and self.held is not None:
-                point |= self.judged(run.mean)
+                point |= found_at(run.mean, self.fit, self.held, self.kind)
             run.spent_s += time.process_time() - began
             run.curve.append(point | {"cpu_s": round(run.spent_s, 2)})
             self.keep_best(run)
@@ -151,9 +138,10 @@ class _Training:
         torch.manual_seed(self.seed)
         model = SequenceEncoder(recipe.shape, self.fit.items, self.fit.content)
         resumed = self.checkpoint is not None and self.checkpoint.exists()
-        if recipe.warm and not resumed:
-            with torch.no_grad():
+        with torch.no_grad():
+            if recipe.warm and not resumed:
                 model.ids.copy_(torch.from_numpy(warm_table(self.fit, recipe.shape.dim, self.seed)))
+            model.ids.mul_(recipe.start)
         optimizer = torch.optim.AdamW(
             model.parameters(), lr=recipe.rate, betas=(0.9, 0.98), weight_decay=recipe.decay, fused=True
         )
@@ -206,28 +194,13 @@ class _Training:
         vectors = model.item_vectors(keep)
         targets = torch.from_numpy(batch.targets).flatten(0, 1)
         inside = targets[:, 0] >= 0
-        states = model(_rows(batch), vectors).flatten(0, 1)[inside]
+        states = model(rows_of(batch), vectors).flatten(0, 1)[inside]
         queries, keys, targets = model.queries(states), model.keys(vectors), targets[inside]
         if recipe.negatives == 0 and recipe.shape.queries == 1:
             weights = torch.tensor([recipe.ahead_weight**step for step in range(recipe.ahead)]).expand(len(targets), -1)
             return full_softmax(queries[:, 0], keys, targets, weights, recipe.smoothing, self.kind)
         pool = draw_pool(rng, self.share, recipe.negatives or 1024, recipe.in_batch, targets[:, 0].numpy())
         return pooled_softmax(queries, keys, targets[:, 0], pool)
-
-    def judged(self, model: SequenceEncoder) -> dict[str, float]:
-        """How well the held targets are found among all items not in the history."""
-        held = self.held
-        assert held is not None
-        ranks = np.empty(len(held.users))
-        order = np.argsort(self.fit.lengths[held.users], kind="stable")
-        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.kind == torch.bfloat16):
-            vectors = model.item_vectors()
-            keys = model.keys(vectors).float()
-            for at in range(0, len(order), 256):
-                part = order[at : at + 256]
-                ranks[part] = _ranks(model, vectors, keys, self.fit, held.users[part], held.targets[part])
-        found = ranks <= 10
-        return {"hr@10": float(found.mean()), "ndcg@10": float(np.where(found, 1.0 / np.log2(1.0 + ranks), 0.0).mean())}
 
     def is_over(self, run: _Run) -> bool:
         """No better figure for too many looks."""
@@ -321,30 +294,3 @@ def _copied(model: SequenceEncoder) -> dict[str, Tensor]:
 
 def _part(arrays: dict[str, Numbers], prefix: str) -> dict[str, Tensor]:
     return {name[len(prefix) :]: torch.from_numpy(value) for name, value in arrays.items() if name.startswith(prefix)}
-
-
-def _rows(batch: Batch) -> Rows:
-    times = None if batch.times_ms is None else torch.from_numpy(batch.times_ms)
-    return Rows(torch.from_numpy(batch.items), torch.from_numpy(batch.lengths), times)
-
-
-def _ranks(
-    model: SequenceEncoder,
-    vectors: Tensor,
-    keys: Tensor,
-    fit: Sequences,
-    users: NDArray[np.int64],
-    targets: NDArray[np.int32],
-) -> NDArray[np.float64]:
-    batch = latest(fit, model.shape.length, users)
-    last = torch.from_numpy(np.maximum(batch.lengths, 1) - 1)
-    states = model(_rows(batch), vectors)[torch.arange(len(users)), last].float()
-    with torch.autocast("cpu", enabled=False):
-        scores = (model.queries(states) @ keys.T).amax(dim=1).numpy()
-    each = np.arange(len(users))
-    wanted = scores[each, targets]
-    history = fit.take(users)
-    scores[np.repeat(each, history.lengths), history.rows] = -np.inf
-    scores[each, targets] = wanted
-    above, level = (scores > wanted[:, None]).sum(axis=1), (scores == wanted[:, None]).sum(axis=1)
-    return 1.0 + above + (level - 1) / 2.0

@@ -23,14 +23,15 @@ def following(
     Shapes: three of [pairs].
     """
     owner = np.repeat(np.arange(len(sequences)), sequences.lengths)
-    keys, weights = [], []
+    pairs, counted = np.empty(0, np.int64), np.empty(0)
     for step in range(1, reach + 1):
         same = owner[step:] == owner[:-step]
         first, second = sequences.rows[:-step][same].astype(np.int64), sequences.rows[step:][same].astype(np.int64)
-        keys += [first * sequences.items + second, second * sequences.items + first]
-        weights += [np.full(2 * len(first), 0.5 ** ((step - 1) / half_life))]
-    pairs, place = np.unique(np.concatenate(keys), return_inverse=True)
-    counted = np.bincount(place, weights=np.concatenate(weights))
+        keys, times = np.unique(first * sequences.items + second, return_counts=True)
+        weight = times * 0.5 ** ((step - 1) / half_life)
+        turned = keys % sequences.items * sequences.items + keys // sequences.items
+        pairs, place = np.unique(np.concatenate([pairs, keys, turned]), return_inverse=True)
+        counted = np.bincount(place, weights=np.concatenate([counted, weight, weight]))
     return pairs // sequences.items, pairs % sequences.items, counted.astype(np.float32)
 
 
@@ -66,9 +67,9 @@ class _Sparse:
 
     def times(self, dense: Array) -> Array:
         out = np.zeros((self.size, dense.shape[1]), np.float32)
-        for at in range(0, dense.shape[1], 16):
-            part = np.ascontiguousarray(dense[:, at : at + 16])
-            out[self.present, at : at + 16] = np.add.reduceat(
+        for at in range(0, dense.shape[1], 8):
+            part = np.ascontiguousarray(dense[:, at : at + 8])
+            out[self.present, at : at + 8] = np.add.reduceat(
                 part[self.columns] * self.values[:, None], self.begin, axis=0
             )
         return out
