@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tarfile
@@ -22,6 +23,8 @@ SEQUENCES: Final[dict[str, str]] = {
     "retailrocket": "retailrocket",
 }
 """Sets of sequences, and the pack each is in."""
+OFFICIAL_MD5: Final = "0820331067a3784d9691136f772b35a7"
+"""Of KuaiRand-Pure.tar.gz, as the public figures' protocol names it."""
 SMALL: Final = ("ml-100k", "ml-latest-small", "lastfm", "retailrocket")
 """What ``small`` stands for: seconds to minutes each, no target of the issue."""
 RANKING: Final[dict[str, tuple[str, ...]]] = {
@@ -66,6 +69,16 @@ class Packs:
             code="bench-012",
             hint="mainstem bench models --data FOLDER; docs/guides/bench-models.md says where each set is to be had",
         )
+
+    def archive_md5(self, *names: str) -> str:
+        """The MD5 of the archive that ``find`` unpacked; empty where the set was a folder already."""
+        place = self.folder or default_folder()
+        paths = [place / f"{name}{end}" for name in names for end in ARCHIVES]
+        archive = next((path for path in paths if path.is_file()), None)
+        if archive is None or any((place / name).is_dir() for name in names):
+            return ""
+        with archive.open("rb") as handle:
+            return hashlib.file_digest(handle, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
     def _unpacked(self, archive: Path) -> Path:
         target = self.scratch / f"{archive.name}-{archive.stat().st_size}"

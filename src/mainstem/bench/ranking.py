@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from mainstem.base.errors import BenchError, DataError
 from mainstem.base.heads import HEADS, SURFACES
-from mainstem.bench.context import Context, identity, installed, load_array, machine, seeds_of
-from mainstem.bench.packs import RANKING, wrong_pack
+from mainstem.bench.context import Context, identity, load_array, machine, seeds_of, source_of
+from mainstem.bench.packs import OFFICIAL_MD5, RANKING, wrong_pack
 from mainstem.bench.process import own_module
 from mainstem.bench.ranking_figures import AVERAGE, Judged, Scored, figures, pooled
 from mainstem.bench.ranking_log import DAYS, REGIMES, Regime
@@ -21,6 +21,7 @@ from mainstem.bench.ranking_targets import PUBLISHED, verdicts
 from mainstem.bench.ranking_worker import ARMS, UNIFIED
 from mainstem.bench.records import Record
 from mainstem.bench.tables import Row, Table, row_of
+from mainstem.data.loaders.kuairand import files_folder
 
 METRICS: Final = ("primary", "gauc", "ndcg@5")
 COLD_BELOW: Final = 20
@@ -55,9 +56,10 @@ def ranking_tables(context: Context, protocol: str) -> list[Table]:
             written (``bench-020``).
     """
     source = context.packs.find(*RANKING[protocol])
-    source = source / "data" if (source / "data").is_dir() else source
+    source = files_folder(source)
     context.records.begin(protocol)
     rows, facts = _rows(context, protocol, source)
+    facts["source"] = _source(context, protocol)
     judged = Judged.read(rows, COLD_BELOW)
     found = {name: Scored.of(context, records) for name, records in _all(context, protocol, rows, str(facts["rows"]))}
     return [_table(protocol, regime, judged, found, facts) for regime in REGIMES]
@@ -66,7 +68,8 @@ def ranking_tables(context: Context, protocol: str) -> list[Table]:
 def _rows(context: Context, protocol: str, source: Path) -> tuple[Path, dict[str, Any]]:
     """The folder of exported rows: made once, made again when the files or the protocol are others."""
     stamp = {path.name: path.stat().st_size for path in sorted(source.iterdir()) if path.is_file()}
-    known = identity(protocol=protocol, files=stamp, days=str(DAYS[protocol]), version=installed("mainstem"))
+    code = source_of("data", "features", "ranking/lesson.py", "bench/ranking_export.py", "bench/ranking_log.py")
+    known = identity(protocol=protocol, files=stamp, days=str(DAYS[protocol]), code=code)
     wanted = Record(protocol, "rows", "ours", 0, known, "failed", state="rows and features, once for every system")
     folder = context.scratch / wanted.key
     if not (folder / "judged_expanded.npy").is_file():
@@ -87,6 +90,14 @@ def _rows(context: Context, protocol: str, source: Path) -> tuple[Path, dict[str
     return folder, facts
 
 
+def _source(context: Context, protocol: str) -> str:
+    """Whether these are the files of the public figures: their archive's MD5, where there is an archive."""
+    found = context.packs.archive_md5(*RANKING[protocol])
+    if not found:
+        return "a folder, no archive to check"
+    return f"archive md5 {found}, {'' if found == OFFICIAL_MD5 else 'not '}the one of the public figures"
+
+
 def _all(context: Context, protocol: str, rows: Path, known: str) -> Iterator[tuple[str, list[Record]]]:
     peers = [] if context.peers is None else list(PEERS)
     of, at = len(peers) + len(ARMS) + 1, 0
@@ -101,7 +112,8 @@ def _all(context: Context, protocol: str, rows: Path, known: str) -> Iterator[tu
 
 
 def _own(context: Context, protocol: str, name: str, known: str, seed: int) -> Record:
-    same = identity(rows=known, system=name, seed=seed, version=installed("mainstem"))
+    code = source_of("ranking", "bench/ranking_worker.py")
+    same = identity(rows=known, system=name, seed=seed, code=code if name == UNIFIED else "")
     wanted = Record(protocol, name, "ours", seed, same, "failed")
     job = {"log": str(context.scratch / f"{protocol}-{known}.log"), "protocol": protocol, "system": name, "seed": seed}
     return context.measured(wanted, own_module("mainstem.bench.ranking_worker"), job, _read)
@@ -192,7 +204,7 @@ def _header(regime: Regime, judged: Judged, facts: Mapping[str, Any], protocol: 
     repeats = "counted as often as the files show them" if days.repeats else "dropped"
     return {
         "data": f"{facts['name']}, {facts['impressions']:,} impressions, {facts['users']:,} users, {facts['items']:,} items; "
-        f"log sha256 {str(facts['log_sha256'])[:16]}; repeated rows {facts['dropped']:,}, {repeats}",
+        f"log sha256 {str(facts['log_sha256'])[:16]}; {facts['source']}; repeated rows {facts['dropped']:,}, {repeats}",
         "split": f"train {days.train[0]}–{days.train[1]} ({facts['train']:,} rows, {facts['train_timed']:,} of them "
         f"impressions, the rest history), validation {days.validation[0]}–{days.validation[1]} ({facts['validation']:,}), "
         f"test {days.test[0]}–{days.test[1]} ({facts['test']:,}); md5 {judged.md5}",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime
 import os
 import shutil
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -107,7 +109,7 @@ class Records:
         try:
             with np.load(path, allow_pickle=False) as found:
                 return {name: found[name] for name in found.files}
-        except (OSError, ValueError, EOFError, KeyError) as error:
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             raise BenchError(
                 f"found no readable arrays beside the record {record.key} in {self.folder}: {error}",
                 code="bench-010",

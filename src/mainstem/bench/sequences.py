@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mainstem.base.errors import DataError
 from mainstem.bench import published
-from mainstem.bench.context import Context, identity, installed, load_array, machine, seeds_of
+from mainstem.bench.context import Context, identity, load_array, machine, seeds_of, source_of
 from mainstem.bench.packs import SEQUENCES, wrong_pack
 from mainstem.bench.process import own_module
 from mainstem.bench.records import Record
@@ -81,10 +81,14 @@ def _all(context: Context, name: str, folder: Path, split: LeaveOneOut) -> Itera
 
 
 def _own(context: Context, name: str, one: System, folder: Path, split: LeaveOneOut, seed: int) -> Record:
-    known = identity(split=split.md5, system=one.name, seed=seed, version=installed("mainstem"), state=one.reads)
+    code = (
+        source_of("bench/anchors.py") if one.kind == "anchor" else source_of("retrieval", "bench/sequence_systems.py")
+    )
+    known = identity(split=split.md5, system=one.name, seed=seed, state=one.reads, code=code)
     state = STRICT if one.reads == "strict" else LOOSE
     wanted = Record(name, one.name, one.kind, seed, known, "failed", state=state)
-    job = {"data": str(folder), "set": name, "system": one.name, "seed": seed}
+    job: dict[str, object] = {"data": str(folder), "set": name, "system": one.name, "seed": seed}
+    job["kept"] = str(context.records.folder)
     return context.measured(wanted, own_module("mainstem.bench.sequence_worker"), job, _own_ranks)
 
 

@@ -72,7 +72,14 @@ _NOTES: Final = [
 
 def recognises(folder: Path) -> bool:
     """Is this a KuaiRand folder: has it a standard log and the official side files?"""
-    return folder.is_dir() and bool(log_files(folder)) and _side(folder, "user_features") is not None
+    inner = files_folder(folder)
+    return folder.is_dir() and bool(log_files(inner)) and _side(inner, "user_features") is not None
+
+
+def files_folder(folder: Path) -> Path:
+    """Where the files of an unpacked archive are: the official one keeps them in ``data``, beside its loading scripts."""
+    inner = folder / "data"
+    return inner if inner.is_dir() and log_files(inner) and not log_files(folder) else folder
 
 
 def log_files(folder: Path, *, random: bool = False) -> list[Path]:
@@ -96,6 +103,7 @@ def load(
             because its rates are not those of a ranked feed; when taken, its rows have ``arm`` = ``random``.
         surfaces: Tabs of each surface; tabs named nowhere are the feed. Default: ``SURFACES``.
     """
+    folder = files_folder(folder)
     files = log_files(folder) + (log_files(folder, random=True) if include_random else [])
     if not files:
         raise DataError(
