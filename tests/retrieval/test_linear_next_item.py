@@ -220,7 +220,7 @@ def test_arms_and_settings() -> None:
     assert {e.source for e in interest.experts} == {"near", "far"}
     bare = replace(walks(), content=None)
     assert [e.name for e in LinearNextItem.fit(bare, SETTINGS).experts] == ["near:each:2", "far:sum:10", "popularity"]
-    assert recipe("beauty") is RECIPES["beauty"]
+    assert recipe("ml-1m") is RECIPES["ml-1m"]
     assert recipe("anything else").name == "linear"
 
 

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mainstem.base.errors import RetrievalError
-from mainstem.data.sequences import Sequences
+from mainstem.data.sequences import LeaveOneOut, Sequences
+from mainstem.retrieval.blend import Member, learn_weights
 from mainstem.retrieval.content_followers import Marks
 from mainstem.retrieval.followers import Floats, Followers, as_evidence, joined, recency, spread, strongest
 from mainstem.retrieval.linear_settings import ExpertSettings, LinearSettings, PopularitySettings
@@ -131,6 +132,24 @@ class LinearNextItem:
         sums = (pair_sums(sequences, horizon.decay, dense_most=chosen.dense_most) for horizon in chosen.horizons)
         popularity = _popularity(sequences, chosen.popularity, None, None)
         return _solved(chosen, sequences, sums, popularity, keep_sums, progress)
+
+    @classmethod
+    def tuned(
+        cls,
+        split: LeaveOneOut,
+        settings: LinearSettings | None = None,
+        *,
+        users: int = 3_000,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> LinearNextItem:
+        """Fitted on ``split.fit``, with weights learned from the validation targets: how a recipe's weights are made.
+
+        For the looser protocol fit again on ``split.with_validation`` with ``.settings`` of this one.
+        """
+        fitted = cls.fit(split.fit, settings, progress=progress)
+        members = [Member(expert, "as_is") for expert in fitted.experts]
+        return fitted.reweighted(learn_weights(members, split, users=users, seed=seed))
 
     def refreshed(
         self, grown: Sequences, begins: NDArray[np.int64], *, progress: Progress | None = None

@@ -72,16 +72,17 @@ class PopularitySettings:
 
 
 DEFAULT_HORIZONS = (
-    Horizon("next", Decay(1, 0.1), 20.0),
-    Horizon("near", Decay(3, 0.5), 20.0),
-    Horizon("far", Decay(20, 5), 20.0),
+    Horizon("next", Decay(1, 0.1), 100.0),
+    Horizon("near", Decay(3, 0.5), 100.0),
+    Horizon("far", Decay(20, 5), 400.0),
 )
 DEFAULT_EXPERTS = (
-    ExpertSettings("next", "each", 1, 0.4),
-    ExpertSettings("near", "each", 8, 0.5),
-    ExpertSettings("far", "sum", 20, 0.6),
-    ExpertSettings("alike", "each", 3, 0.2),
-    ExpertSettings("marks/near", "sum", 6, 0.2),
+    ExpertSettings("next", "each", 1, 0.35),
+    ExpertSettings("near", "sum", 3, 0.5),
+    ExpertSettings("far", "sum", 20, 0.5),
+    ExpertSettings("alike", "sum", 6, 0.15),
+    ExpertSettings("items/near", "sum", 6, 0.15),
+    ExpertSettings("around/near", "sum", 3, 0.1),
 )
 
 
