@@ -42,7 +42,7 @@ class WatchLevels:
         if not levels or not (known > 0).any():
             return cls(np.zeros(0, np.float32), np.zeros(0, np.float32))
         above = np.quantile(known[known > 0], np.arange(levels) / levels)
-        at = np.unique(np.round(np.append(0.0, above[1:]), 3))
+        at = np.unique(np.round(np.append(0.0, above[1:]), 3).astype(np.float32)).astype(np.float64)
         ends = np.append(at[1:], np.inf)
         width = [
             np.clip(known[known > low] - low, 0.0, high - low).mean() if (known > low).any() else 0.0

@@ -18,7 +18,7 @@ from mainstem.evaluate.results import SideBySide
 from mainstem.evaluate.rows import ArmScores, LoggedRows, popularity, split_rows
 from mainstem.evaluate.side_by_side import side_by_side
 from mainstem.ranking.model import load_model
-from mainstem.ranking.score_log import score_moments
+from mainstem.ranking.score_log import score_moments, until_yesterday
 from mainstem.stacks.remote import RemoteStack
 from mainstem.workspace.definitions import attribute_tables, feature_set
 from mainstem.workspace.layout import LEGACY, Workspace
@@ -36,13 +36,17 @@ def silent(share: float, what: str = "") -> None:
     """Progress for nobody."""
 
 
-Regime = Literal["frozen", "continuous"]
-"""What a stack knows when it scores a held-out impression: ``frozen``, nothing that happened after training; ``continuous``,
-every outcome up to a minute ago. Only the frozen one is a fair test of an order across a user's requests: within a window whose
-total is fixed, an order that merely counts a user's luck so far scores high on GAUC (docs/concepts/side-by-side.md)."""
+Regime = Literal["frozen", "daily", "continuous"]
+"""What a stack knows when it scores a held-out impression: ``frozen``, nothing that happened after training; ``daily``, what
+happened before its own day; ``continuous``, every outcome up to a minute ago. Only the frozen one is a fair test of an order
+across a user's requests: within a window whose total is fixed, an order that merely counts a user's luck so far scores high on
+GAUC (docs/concepts/side-by-side.md)."""
 
-SCORE: Final[dict[Regime, Literal["head", "order"]]] = {"frozen": "head", "continuous": "order"}
+SCORE: Final[dict[Regime, Literal["head", "order"]]] = {"frozen": "head", "daily": "head", "continuous": "order"}
 """What the unified stack orders a user's requests by: its long-view head, or that and what it learned of moments."""
+
+REGIMES: Final[tuple[Regime, ...]] = ("frozen", "continuous")
+"""The regimes that are compared unless others are asked for."""
 
 
 def compare_stacks(
@@ -67,7 +71,7 @@ def compare_running(
     urls: Mapping[str, str],
     seed: int | None = None,
     progress: Progress = silent,
-    regimes: Sequence[Regime] = tuple(SCORE),
+    regimes: Sequence[Regime] = REGIMES,
 ) -> dict[Regime, SideBySide]:
     """The same with legacy programs that already run, their state at the validation day."""
     results: dict[Regime, SideBySide] = {}
@@ -90,7 +94,7 @@ def replay_all(
 ) -> dict[str, RemoteScores]:
     """What each legacy program thinks of every held-out impression, all asked at the same time."""
     rows = held_out(log, parts)
-    delay_ms = workspace.settings.training.feedback_delay_ms if regime == "continuous" else None
+    delay_ms = None if regime == "frozen" else workspace.settings.training.feedback_delay_ms
     shares = dict.fromkeys(urls, 0.0)
 
     def ask(name: str) -> RemoteScores:
@@ -99,7 +103,7 @@ def replay_all(
             progress(sum(shares.values()) / len(shares), f"{regime}: replaying through both legacy programs")
 
         with RemoteStack(name, urls[name], budget_s=30.0) as stack:
-            return replay_scores(stack, rows, delay_ms, note)
+            return replay_scores(stack, rows, delay_ms, note, by_night=regime == "daily")
 
     with ThreadPoolExecutor(len(urls)) as pool:
         return dict(zip(urls, pool.map(ask, urls), strict=True))
@@ -159,19 +163,37 @@ def _popularity(log: Log, train: NDArray[np.bool_]) -> NDArray[np.float64]:
 def unified_arm(workspace: Workspace, log: Log, parts: Split, judged: NDArray[np.bool_], regime: Regime) -> ArmScores:
     """The unified model's predictions for every judged impression, and its order across a user's requests."""
     frame = log.impressions
-    ended = int(frame.filter(pl.col("day") < parts.validation_day)["time_ms"].max() or 0)  # type: ignore[arg-type]
     scored = score_moments(
         load_model(workspace.unified_model, feature_set(workspace)),
         log,
         judged,
         tuple(workspace.settings.served()),
         workspace.settings.training.feedback_delay_ms,
-        ended if regime == "frozen" else None,
+        known_until(frame, judged, parts.validation_day, regime),
         attribute_tables(workspace),
     )
     heads = {head: _spread(scored.predictions[:, at], judged) for at, head in enumerate(scored.heads) if head in HEADS}
     known = {head: score for head, score in heads.items() if _known(frame, head)}
     return ArmScores(_spread(scored.order, judged), known, calibrated=True)
+
+
+def known_until(
+    impressions: pl.DataFrame, judged: NDArray[np.bool_], validation_day: int, regime: Regime
+) -> int | NDArray[np.int64] | None:
+    """Up to which time events are known when judged impressions are scored; None: up to each one's own time.
+
+    Args:
+        impressions: All of the log.
+        judged: Which are scored.
+        validation_day: The first day that the model was not learned from.
+        regime: What is known.
+    """
+    if regime == "continuous":
+        return None
+    days, times = impressions["day"].to_numpy(), impressions["time_ms"].to_numpy()
+    if regime == "daily":
+        return until_yesterday(days, times, judged)
+    return int(times[days < validation_day].max(initial=0))
 
 
 def _known(frame: pl.DataFrame, head: str) -> bool:

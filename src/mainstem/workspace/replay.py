@@ -45,6 +45,7 @@ def replay_scores(
     impressions: pl.DataFrame,
     feedback_delay_ms: int | None,
     progress: Callable[[float], None] = lambda share: None,
+    by_night: bool = False,
 ) -> RemoteScores:
     """Scores every impression with the stack's state as of its time.
 
@@ -54,13 +55,15 @@ def replay_scores(
     Args:
         impressions: Rows of ``impressions.parquet``, in its order.
         feedback_delay_ms: None tells it no outcome at all: its state stays where training ended.
+        progress: Told the share that is done.
+        by_night: A day's outcomes are told only when the day is over.
     """
     stack.reset()
     starts = _request_starts(impressions)
     order = np.full(impressions.height, np.nan)
     heads: dict[str, NDArray[np.float64]] = {}
     ends = np.r_[starts[1:], impressions.height]
-    for asked, answer in enumerate(stack.replay(_lines(impressions, starts, ends, feedback_delay_ms))):
+    for asked, answer in enumerate(stack.replay(_lines(impressions, starts, ends, feedback_delay_ms, by_night))):
         assert isinstance(answer, ScoreAnswer)
         rows = slice(starts[asked], ends[asked])
         order[rows] = answer.scores
@@ -80,16 +83,22 @@ def _request_starts(impressions: pl.DataFrame) -> NDArray[np.int64]:
 
 
 def _lines(
-    impressions: pl.DataFrame, starts: NDArray[np.int64], ends: NDArray[np.int64], delay_ms: int | None
+    impressions: pl.DataFrame,
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    delay_ms: int | None,
+    by_night: bool = False,
 ) -> Iterator[Line]:
     """Score and event lines merged by time; an outcome known at the time of a request stands before it."""
-    times = impressions["time_ms"].to_numpy()
+    times, days = impressions["time_ms"].to_numpy(), impressions["day"].to_numpy() if by_night else None
     records = feedback_records(impressions)
     items = impressions["item_id"].to_list()
     told = 0
     for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
         now_ms = int(times[start])
         while delay_ms is not None and told < start and times[told] + delay_ms <= now_ms:
+            if days is not None and days[told] >= days[start]:
+                break
             yield "event", records[told]
             told += 1
         first = records[start]
