@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,12 @@ import pytest
 from feature_log import Tables
 from hypothesis import given
 from hypothesis import strategies as st
+from small_training import SMALL
 
 from mainstem.base.errors import ModelError
 from mainstem.ranking.lesson import Lesson, lesson
 from mainstem.ranking.rows import SIDES, Moments, rows_in_files, rows_in_memory, shuffled
+from mainstem.ranking.train import train
 
 DAY = 20220429
 
@@ -38,6 +41,14 @@ def test_files_hold_the_bits_of_memory(small_lesson: Lesson, on_disk: Lesson) ->
             np.testing.assert_array_equal(mine, other)
     np.testing.assert_array_equal(small_lesson.values.item_row, on_disk.values.item_row)
     np.testing.assert_array_equal(small_lesson.train, on_disk.train)
+
+
+def test_what_is_learned_from_files_is_what_is_learned_from_memory(small_lesson: Lesson, on_disk: Lesson) -> None:
+    settings = replace(SMALL, epochs=1)
+    one, two = train(small_lesson, settings), train(on_disk, settings)
+    for name, weight in one.weights.items():
+        np.testing.assert_array_equal(weight, two.weights[name])
+    assert one.calibration == two.calibration
 
 
 def test_only_the_three_files_are_left(on_disk: Lesson) -> None:

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from mainstem.base.errors import ModelError
+from mainstem.ranking.rows import let_go
 
 LOG = logging.getLogger("mainstem.training")
 
@@ -55,6 +56,7 @@ def identity_of(settings: Any, *arrays: NDArray[Any]) -> Identity:
         whole.update(f"{array.dtype.str}|{array.shape}|".encode())
         for start in range(0, len(array), 65_536):
             whole.update(np.ascontiguousarray(array[start : start + 65_536]).tobytes())
+            let_go(array)
     return Identity(hashlib.sha256(repr(settings).encode()).hexdigest()[:16], whole.hexdigest()[:16])
 
 

@@ -51,12 +51,14 @@ class Rows:
         order = np.argsort(at, kind="stable")
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
-        return _of(_of(self.values, at[order]), back)
+        some = _of(self.values, at[order])
+        self.release()
+        return _of(some, back)
 
     def release(self) -> None:
-        """Lets go of what was read: pages of files count as this process's memory until then."""
+        """Lets go of what was read: pages of files count as this process's memory until then. ``take`` does it by itself."""
         for side in SIDES:
-            _let_go(getattr(self.values, side))
+            let_go(getattr(self.values, side))
 
 
 def shuffled(rows: Ints, size: int, seed: Sequence[int], pool: int = POOL, block: int = BLOCK) -> Iterator[Ints]:
@@ -208,7 +210,8 @@ def _of(values: Values, at: Ints) -> Values:
     )
 
 
-def _let_go(array: NDArray[Any]) -> None:
+def let_go(array: NDArray[Any]) -> None:
+    """Lets go of the pages of a memory map that were read; of any other array nothing."""
     held = getattr(array, "_mmap", None)
     if held is not None and hasattr(mmap, "MADV_DONTNEED"):
         held.madvise(mmap.MADV_DONTNEED)

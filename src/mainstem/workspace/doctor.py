@@ -34,7 +34,9 @@ def examine(folder: Path) -> list[dict[str, str]]:
     ]
     place = Workspace.open(folder)
     rows.append(_row("log", str(place.log), place.log.is_dir(), needed=False))
-    rows.append(_row("unified model", str(place.unified_model), place.unified_model.is_dir(), needed=False))
+    rows.append(
+        _row("unified model", str(place.unified_model), (place.unified_model / "model.json").is_file(), needed=False)
+    )
     return rows
 
 

@@ -13,6 +13,7 @@ from mainstem.base.errors import ModelError
 from mainstem.data.log import Log, Split
 from mainstem.ranking.lesson import lesson
 from mainstem.ranking.model import Model
+from mainstem.ranking.rows import SIDES
 from mainstem.workspace.definitions import attribute_tables, feature_set
 from mainstem.workspace.layout import LEGACY, Workspace
 from mainstem.workspace.learned_from import learned_from
@@ -39,8 +40,19 @@ def train_legacy(workspace: Workspace, until: int, seed: int) -> str:
     return "content-first and interest-first, each by its own program"
 
 
-def train_unified(workspace: Workspace, log: Log, parts: Split, seed: int, progress: Progress) -> Model:
-    """Trains the unified model on everything before the validation day and takes it in as the version that serves."""
+def train_unified(
+    workspace: Workspace, log: Log, parts: Split, seed: int, progress: Progress, scratch: Path | None = None
+) -> Model:
+    """Trains the unified model on everything before the validation day and takes it in as the version that serves.
+
+    Args:
+        workspace: Where the model goes.
+        log: What it learns from.
+        parts: Which days are learned from, and which one it is stopped and calibrated by.
+        seed: Same seed, same bytes.
+        progress: Told the share that is done.
+        scratch: A folder for the features of more rows than memory holds; emptied at the end.
+    """
     # PyTorch takes seconds to import and only training needs it.
     from mainstem.ranking.train import TrainSettings
     from mainstem.ranking.train import train as learn
@@ -56,6 +68,7 @@ def train_unified(workspace: Workspace, log: Log, parts: Split, seed: int, progr
         settings.training.feedback_delay_ms,
         feature_set(workspace),
         tables,
+        scratch,
     )
     chosen = TrainSettings(seed=seed)
     if settings.training.epochs:
@@ -65,6 +78,9 @@ def train_unified(workspace: Workspace, log: Log, parts: Split, seed: int, progr
     said = {"data": log.manifest.sha256, "split": parts.sha256, "log": log.manifest.name, "learned_from": identity}
     model = replace(model, card=model.card | said)
     workspace.models().add(model.save, model.card)
+    if scratch is not None:
+        for side in SIDES:
+            (scratch / f"{side}.npy").unlink(missing_ok=True)
     return model
 
 
