@@ -19,10 +19,12 @@ from mainstem.ranking.network import LATER, item_first
 from mainstem.ranking.trunk import TrunkShape, exported
 from mainstem.ranking.trunk_again import trunk_of, trunk_predictions
 
+PLAIN = TrunkShape(hidden=24, expert=12, experts=3, group_experts=0, crosses=0, gated_by_all=True)
+
 SHAPES = {
-    "plain": (TrunkShape(hidden=24, expert=12), 0),
-    "ordinal": (TrunkShape(hidden=24, expert=12), 5),
-    "crossed": (TrunkShape(hidden=24, expert=12, crosses=1, cross_rank=4), 0),
+    "plain": (PLAIN, 0),
+    "ordinal": (PLAIN, 5),
+    "crossed": (replace(PLAIN, crosses=1, cross_rank=4), 0),
     "all": (
         TrunkShape(
             hidden=24, expert=12, experts=2, group_experts=1, crosses=3, cross_rank=4, scaled=True, gated_by_all=False
@@ -76,7 +78,7 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 def test_a_model_from_before_groups_predicts_what_it_did(small_lesson: Lesson) -> None:
-    model = training.train(small_lesson, replace(SMALL, epochs=1, watch_levels=0, shape=SHAPES["plain"][0]))
+    model = training.train(small_lesson, replace(SMALL, epochs=1, watch_levels=0, shape=PLAIN))
     before = {name: weight for name, weight in model.weights.items() if name not in LATER}
     v = small_lesson.values
     one = model.network(small_lesson.catalog).many(v.user, v.item_row, v.item, v.cross)

@@ -72,7 +72,9 @@ class Batches:
             embedding_rows(categories, items.category_id),
         )
         roles: tuple[Role, ...] = ("user", "item", "cross")
-        defaults = {role: np.array(lesson.features.defaults_of(role), np.float32) for role in roles}
+        defaults: dict[Role, NDArray[np.float32]] = {
+            role: np.array(lesson.features.defaults_of(role), np.float32) for role in roles
+        }
         found = WatchLevels.fit(lesson.feedback.watch_s[lesson.train], levels)
         scales = {side: _whole_scale(*scale) for side, scale in lesson.rows.scales.items()}
         return cls(lesson, ids, categories, found, untimed_weight, scales, _still(lesson), 0, tables, defaults)

@@ -195,7 +195,8 @@ class Network:
 
     def _scale(self, user: Array) -> Array:
         """What the hidden layer is multiplied by: 0 to 2. Shapes: ``[..., u]`` to ``[..., h]``."""
-        return 2.0 / (1.0 + np.exp(-np.clip(user @ self._w["scale_w"] + self._w["scale_b"], -30.0, 30.0)))
+        odds = np.clip(user @ self._w["scale_w"] + self._w["scale_b"], -30.0, 30.0)
+        return np.asarray(2.0 / (1.0 + np.exp(-odds)), np.float32)
 
     def _gates(self, user: Array) -> Array:
         """How much of each expert each head reads. Shapes: ``[n, u]`` to ``[n, e, c]``."""
@@ -203,7 +204,7 @@ class Network:
         chosen = (user @ w["gate_w"] + w["gate_b"]).reshape(len(user), self._groups, self._experts)
         opened = w["gate_open"].max(axis=2)
         chosen = _softmax(np.where(opened > 0, chosen, -np.inf))
-        return np.einsum("nge,gec->nec", chosen, w["gate_open"])
+        return np.asarray(np.einsum("nge,gec->nec", chosen, w["gate_open"]), np.float32)
 
     def _told(self, logits: Array) -> Array:
         """Seven log odds and log(1 + seconds); thresholds of the watch time become the seconds they stand for."""
@@ -252,10 +253,10 @@ class Network:
             hidden = first * (hidden @ low @ high + bias) + hidden
         hidden = np.maximum(hidden * self._scale(user) if self._scales else hidden, 0.0)
         experts = np.maximum(hidden @ w["expert_w"] + w["expert_b"], 0.0).reshape(len(user), self._experts, -1)
-        heads = item @ w["head_item_w"] + user @ w["head_user_w"] + w["head_b"]
+        heads: Array = np.asarray(item @ w["head_item_w"] + user @ w["head_user_w"] + w["head_b"], np.float32)
         gates = self._gates(user)
         for at in range(self._experts):
-            heads += (experts[:, at] @ w["head_w"]) * gates[:, at]
+            heads += np.asarray((experts[:, at] @ w["head_w"]) * gates[:, at], np.float32)
         return _outputs(self._told(heads))
 
     def moment(self, user: Array) -> Array:

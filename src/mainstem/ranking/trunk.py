@@ -42,14 +42,14 @@ class TrunkShape:
         gated_by_all: Gates read all user columns, not those of ``GATED_BY`` alone.
     """
 
-    hidden: int = 192
-    expert: int = 96
-    experts: int = 3
-    group_experts: int = 0
-    crosses: int = 0
+    hidden: int = 160
+    expert: int = 64
+    experts: int = 2
+    group_experts: int = 1
+    crosses: int = 1
     cross_rank: int = 24
     scaled: bool = False
-    gated_by_all: bool = True
+    gated_by_all: bool = False
     dropout: float = 0.3
     id_dropout: float = 0.7
 
