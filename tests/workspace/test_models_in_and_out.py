@@ -27,6 +27,8 @@ from mainstem.workspace.log import open_log
 from mainstem.workspace.platform import open_stack
 from mainstem.workspace.shadow import sample_requests
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
