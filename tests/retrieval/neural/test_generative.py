@@ -17,7 +17,8 @@ from mainstem.retrieval.neural.checkpoint import read_state, write_state
 from mainstem.retrieval.neural.encoder import EncoderShape
 from mainstem.retrieval.neural.generative import GenerativeNet, beam_scores, exact_scores, tree
 from mainstem.retrieval.neural.generative_model import GenerativeModel
-from mainstem.retrieval.neural.generative_train import GenerativeRecipe, train_generative
+from mainstem.retrieval.neural.generative_train import GenerativeRecipe, _Training, train_generative
+from mainstem.retrieval.neural.windows import batches, cut
 from mainstem.retrieval.semantic_ids import SemanticIds, learn_ids
 
 SHAPE = EncoderShape(length=8, dim=16, inner=32, heads=2, blocks=1, dropout=0.1)
@@ -203,6 +204,20 @@ def test_a_saved_model_answers_the_same_and_mixed_halves_are_refused(trained: Ge
         with pytest.raises(RetrievalError) as error:
             GenerativeModel.load(tmp_path)
         assert error.value.code == "retrieval-058"
+
+
+def test_a_step_and_a_search_keep_everything_on_their_device() -> None:
+    """On the meta device nothing is computed, but a number left on the processor is refused as a GPU would refuse it."""
+    fit = _sequences(users=20)
+    training = _Training(fit, _ids(fit), RECIPE, 0, None, "cpu", None, "nowhere")
+    training.on = torch.device("meta")
+    net = training.started().net
+    net.noise.rng = rng = np.random.default_rng(0)
+    loss = training.loss(net, next(batches(fit, cut(fit, 8), 100, rng)))
+    loss.backward()
+    assert loss.device.type == "meta"
+    states = torch.empty(3, 16, device="meta")
+    assert beam_scores(net, tree(net, code_trie(_ids(fit))), states, 5).shape == (3, 48)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

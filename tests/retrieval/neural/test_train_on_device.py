@@ -14,7 +14,8 @@ from mainstem.retrieval.neural.encoder import EncoderShape
 from mainstem.retrieval.neural.recipes import Recipe
 from mainstem.retrieval.neural.softmax_loss import full_softmax
 from mainstem.retrieval.neural.train import held_of
-from mainstem.retrieval.neural.train_on_device import DeviceNoise, _whole_softmax, train_encoder_on
+from mainstem.retrieval.neural.train_on_device import DeviceNoise, _OnDevice, _whole_softmax, train_encoder_on
+from mainstem.retrieval.neural.windows import batches, cut
 
 SHAPE = EncoderShape(length=8, dim=16, heads=2, inner=32, blocks=1, dropout=0.1)
 RECIPE = Recipe(shape=SHAPE, epochs=6, rate=2e-2, places=500, every=2, average=0.8)
@@ -66,16 +67,17 @@ def test_the_plain_softmax_is_the_fused_one() -> None:
     targets = torch.randint(-1, 11, (20, 2))
     targets[:, 0].clamp_(min=0)
     weights = torch.tensor([1.0, 0.3]).expand(20, -1)
+    mass = float((weights * (targets >= 0)).sum())
     for smoothing in (0.0, 0.1):
         recipe = replace(RECIPE, ahead=2, ahead_weight=0.3, smoothing=smoothing)
         fused = full_softmax(states, keys, targets, weights, smoothing)
-        plain = _whole_softmax(states @ keys.T, targets, recipe)
+        plain = _whole_softmax(states @ keys.T, targets, recipe) / mass
         (of_fused,) = torch.autograd.grad(fused, states)
         (of_plain,) = torch.autograd.grad(plain, states)
         assert torch.allclose(of_fused, of_plain, atol=1e-6)
     # Without smoothing the losses are the same too; with it the fused one is told without.
     recipe = replace(RECIPE, ahead=2, ahead_weight=0.3)
-    plain = _whole_softmax(states @ keys.T, targets, recipe)
+    plain = _whole_softmax(states @ keys.T, targets, recipe) / mass
     assert plain.item() == pytest.approx(full_softmax(states, keys, targets, weights).item(), rel=1e-5)
 
 
@@ -92,3 +94,19 @@ def test_nothing_to_learn_from_is_refused() -> None:
             replace(_circle(), starts=np.arange(121, dtype=np.int64), rows=np.zeros(120, np.int32)), RECIPE
         )
     assert error.value.code == "retrieval-034"
+
+
+@pytest.mark.parametrize("block", ["transformer", "hstu", "hstu_asked"])
+@pytest.mark.parametrize("negatives", [0, 16])
+def test_a_step_keeps_everything_on_its_device(block: str, negatives: int) -> None:
+    """On the meta device nothing is computed, but a number left on the processor is refused as a GPU would refuse it."""
+    recipe = replace(RECIPE, shape=replace(SHAPE, block=block, gaps=True), negatives=negatives, ahead=2)
+    fit = _circle(users=20)
+    training = _OnDevice(fit, recipe, 0, None, torch.device("meta"), "nowhere")
+    run = training.started()
+    run.model.noise.rng = rng = np.random.default_rng(0)
+    batch = next(batches(fit, cut(fit, 8), 100, rng, 2))
+    loss = training.loss(run.model, batch, rng)
+    loss.backward()
+    assert loss.device.type == "meta"
+    assert all(value.grad is None or value.grad.device.type == "meta" for value in run.model.parameters())

@@ -218,10 +218,9 @@ class _Training:
         """The first item of a window is wanted too: after nothing, what people begin with."""
         items = torch.from_numpy(batch.items)
         wanted = torch.cat([items[:, :1], torch.from_numpy(batch.targets[:, :, 0])], dim=1).flatten()
-        inside = wanted >= 0
-        states = net.states(self.codes[items][:, :, : self.ids.levels].to(self.on)).flatten(0, 1)
-        wanted = wanted[inside]
-        return net.loss(states[inside.to(self.on)], self.codes[wanted].to(self.on), self.alone[wanted].to(self.on))
+        inside = torch.nonzero(wanted >= 0).flatten()
+        states = net.states(self.codes[items][:, :, : self.ids.levels].to(self.on)).flatten(0, 1)[inside.to(self.on)]
+        return net.loss(states, self.codes[wanted[inside]].to(self.on), self.alone[wanted[inside]].to(self.on))
 
     def look(self, run: _Run) -> dict[str, float]:
         """How well held targets are found among all items that are not in the history."""

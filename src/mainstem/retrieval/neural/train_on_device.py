@@ -8,6 +8,7 @@ out is the same kind of model, served without torch.
 from __future__ import annotations
 
 import math
+import time
 
 import numpy as np
 import torch
@@ -78,6 +79,20 @@ class _OnDevice(_Training):
         super().__init__(fit, recipe, seed, held, None, name)
         self.on = on
 
+    def run(self, progress: Progress, most_epochs: int | None) -> EncoderModel:
+        run = self.started()
+        while run.epoch < self.recipe.epochs and not self.is_over(run):
+            began = time.process_time()
+            point = {"epoch": run.epoch + 1.0, "loss": self.learn_epoch(run)}
+            run.epoch += 1
+            if self.held is not None and (run.epoch % self.recipe.every == 0 or run.epoch == self.recipe.epochs):
+                point |= self.looked(run.mean, self.held)
+            run.spent_s += time.process_time() - began
+            run.curve.append(point | {"cpu_s": round(run.spent_s, 2)})
+            self.keep_best(run)
+            progress(run.epoch / self.recipe.epochs, " ".join(f"{key} {value:.4f}" for key, value in point.items()))
+        return self.exported(run)
+
     def started(self) -> _Run:
         run = super().started()
         for model in (run.model, run.mean):
@@ -118,24 +133,26 @@ class _OnDevice(_Training):
         return torch.autocast(self.on.type, dtype=torch.bfloat16, enabled=self.on.type == "cuda")
 
     def loss(self, model: SequenceEncoder, batch: Batch, rng: np.random.Generator) -> Tensor:
+        """As in ``train``; what depends on the batch's content is decided before it goes to the device, which need not wait."""
         recipe = self.recipe
         keep = None
         if self.has_marks and recipe.id_dropout > 0.0:
             keep = torch.from_numpy((rng.random(self.fit.items) >= recipe.id_dropout).astype(np.float32)).to(self.on)
         vectors = model.item_vectors(keep)
-        targets = torch.from_numpy(batch.targets).flatten(0, 1).to(self.on)
-        inside = targets[:, 0] >= 0
-        states = model(self.rows(batch), vectors).flatten(0, 1)[inside]
-        queries, keys, targets = model.queries(states), model.keys(vectors), targets[inside]
+        wanted = batch.targets.reshape(-1, batch.targets.shape[2])
+        inside = np.flatnonzero(wanted[:, 0] >= 0)
+        wanted = wanted[inside]
+        states = model(self.rows(batch), vectors).flatten(0, 1)[torch.from_numpy(inside).to(self.on)]
+        queries, keys, targets = model.queries(states), model.keys(vectors), torch.from_numpy(wanted).to(self.on)
         if recipe.negatives or recipe.shape.queries > 1:
-            drawn = draw_pool(rng, self.share, recipe.negatives or 1024, recipe.in_batch, targets[:, 0].cpu().numpy())
+            drawn = draw_pool(rng, self.share, recipe.negatives or 1024, recipe.in_batch, wanted[:, 0])
             pool = Pool(drawn.items.to(self.on), drawn.log_expected.to(self.on))
             return pooled_softmax(queries, keys, targets[:, 0], pool)
-        return _whole_softmax(queries[:, 0] @ keys.T, targets, recipe)
+        mass = float(((wanted >= 0).sum(axis=0) * recipe.ahead_weight ** np.arange(wanted.shape[1])).sum())
+        return _whole_softmax(queries[:, 0] @ keys.T, targets, recipe) / mass
 
-    def judged(self, model: SequenceEncoder) -> dict[str, float]:
-        held = self.held
-        assert held is not None
+    def looked(self, model: SequenceEncoder, held: Held) -> dict[str, float]:
+        """As ``held.found_at``, on the device."""
         ranks = np.empty(len(held.users))
         order = np.argsort(self.fit.lengths[held.users], kind="stable")
         with torch.inference_mode():
@@ -173,13 +190,11 @@ class _OnDevice(_Training):
 
 
 def _whole_softmax(logits: Tensor, targets: Tensor, recipe: Recipe) -> Tensor:
-    """The mean cross entropy over all items of one or several wanted ones, weighted as ``softmax_loss.full_softmax`` does."""
-    total, mass = logits.new_zeros((), dtype=torch.float32), 0.0
+    """The summed cross entropy over all items of one or several wanted ones, weighted as in ``softmax_loss.full_softmax``."""
+    total = logits.new_zeros((), dtype=torch.float32)
     for step in range(targets.shape[1]):
-        weight, wanted = recipe.ahead_weight**step, targets[:, step]
-        smoothing = recipe.smoothing
         each = functional.cross_entropy(
-            logits.float(), wanted, ignore_index=-1, reduction="sum", label_smoothing=smoothing
+            logits.float(), targets[:, step], ignore_index=-1, reduction="sum", label_smoothing=recipe.smoothing
         )
-        total, mass = total + weight * each, mass + weight * float((wanted >= 0).sum())
-    return total / mass
+        total = total + recipe.ahead_weight**step * each
+    return total
