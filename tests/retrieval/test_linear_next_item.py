@@ -224,6 +224,15 @@ def test_arms_and_settings() -> None:
     assert recipe("anything else").name == "linear"
 
 
+def test_an_arm_of_a_fitted_model_is_the_model_fitted_as_that_arm() -> None:
+    split = leave_one_out(walks())
+    whole = LinearNextItem.fit(split.fit, SETTINGS)
+    for name in ("content", "interest"):
+        apart = LinearNextItem.fit(split.fit, SETTINGS.arm(name))
+        assert (whole.arm(name).scores(walks()) == apart.scores(walks())).all()
+        assert whole.arm(name).weighed(split).settings == LinearNextItem.tuned(split, SETTINGS.arm(name)).settings
+
+
 def test_bad_settings_and_data_are_refused(model: LinearNextItem) -> None:
     content = walks().content
     assert content is not None

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,9 +148,19 @@ class LinearNextItem:
 
         For the looser protocol fit again on ``split.with_validation`` with ``.settings`` of this one.
         """
-        fitted = cls.fit(split.fit, settings, progress=progress)
-        members = [Member(expert, "as_is") for expert in fitted.experts]
-        return fitted.reweighted(learn_weights(members, split, users=users, seed=seed))
+        return cls.fit(split.fit, settings, progress=progress).weighed(split, users=users, seed=seed)
+
+    def weighed(self, split: LeaveOneOut, *, users: int = 3_000, seed: int = 0) -> LinearNextItem:
+        """The same experts under the weights that make the validation targets likeliest; fit on ``split.fit`` first."""
+        members = [Member(expert, "as_is") for expert in self.experts]
+        return self.reweighted(learn_weights(members, split, users=users, seed=seed))
+
+    def arm(self, name: Literal["content", "interest"]) -> LinearNextItem:
+        """The experts of one arm alone, without fitting again; their weights are to be learned anew (``weighed``)."""
+        settings = self.settings.arm(name)
+        kept = {expert.label for expert in settings.experts}
+        experts = [expert for expert in self.experts if expert.name in kept or isinstance(expert, Popularity)]
+        return replace(self, settings=settings, experts=tuple(experts), sums=())
 
     def refreshed(
         self, grown: Sequences, begins: NDArray[np.int64], *, progress: Progress | None = None

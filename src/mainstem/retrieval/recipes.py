@@ -34,6 +34,7 @@ RECIPES: Final[dict[str, LinearSettings]] = {
     "ml-1m": _MOVIELENS,
     "ml-100k": _MOVIELENS,
     "ml-latest-small": _MOVIELENS,
+    "lastfm": LinearSettings(name="linear").weighted((0.24, 0.08, 0.34, 1.34, 0.16, 0.02, -0.19)),
 }
 
 
