@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mainstem.base.heads import HEADS, SURFACES
 from mainstem.bench.process import Stopwatch, read_job, write_answer
-from mainstem.bench.ranking_log import DAYS, REGIMES, RankingLog, settings
+from mainstem.bench.ranking_log import DAYS, REGIMES, RankingLog, Regime, settings
 from mainstem.data.importer import import_log
 from mainstem.evaluate.rows import popularity, train_counts
 from mainstem.features.catalog import Catalog
@@ -86,25 +86,24 @@ def _write_judged(folder: Path, rows: RankingLog, taught: Lesson) -> None:
     frame = log.impressions.filter(pl.Series(rows.judged))
     _save(folder, **_judged_columns(rows, frame))
     for regime in REGIMES:
-        x, values = _judged_features(line, rows, regime)
-        if regime == REGIMES[0]:
-            _save(folder, judged_ids=_ids(taught.catalog, values, frame["scenario"].to_numpy()))
-        _save(folder, **{f"judged_x_{regime}": x})
+        x, ids = _judged_inputs(line, rows, taught.catalog, regime)
+        _save(folder, **{f"judged_x_{regime}": x, "judged_ids": ids})
 
 
-def _judged_features(line: Timeline, rows: RankingLog, regime: Any) -> tuple[NDArray[np.float32], Values]:
+def _judged_inputs(
+    line: Timeline, rows: RankingLog, catalog: Catalog, regime: Regime
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Features and ids of the judged rows, group by group as each group's state is known."""
     first = len(line.feedback) - rows.log.impressions.height
-    place = np.cumsum(rows.judged) - 1
-    out: NDArray[np.float32] | None = None
-    values: Values | None = None
+    at, features, ids = [], [], []
     for mask, known_until_ms in rows.moments(regime):
-        values = line.values(first + np.flatnonzero(mask), known_until_ms)
-        part = _features(values)
-        out = np.empty((int(rows.judged.sum()), part.shape[1]), np.float32) if out is None else out
-        out[place[mask]] = part
-    assert out is not None
-    assert values is not None
-    return out, values
+        asked = first + np.flatnonzero(mask)
+        values = line.values(asked, known_until_ms)
+        at.append(np.flatnonzero(mask))
+        features.append(_features(values))
+        ids.append(_ids(catalog, values, line.feedback.scenario[asked]))
+    back = np.argsort(np.concatenate(at))
+    return np.concatenate(features)[back], np.concatenate(ids)[back]
 
 
 def _judged_columns(rows: RankingLog, frame: pl.DataFrame) -> Mapping[str, NDArray[Any]]:
