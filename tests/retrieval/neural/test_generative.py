@@ -207,7 +207,7 @@ def test_a_saved_model_answers_the_same_and_mixed_halves_are_refused(trained: Ge
 
 
 def test_a_step_and_a_search_keep_everything_on_their_device() -> None:
-    """On the meta device nothing is computed, but a number left on the processor is refused as a GPU would refuse it."""
+    """On the meta device nothing is computed, but most operations refuse numbers left on the processor, as a GPU would."""
     fit = _sequences(users=20)
     training = _Training(fit, _ids(fit), RECIPE, 0, None, "cpu", None, "nowhere")
     training.on = torch.device("meta")

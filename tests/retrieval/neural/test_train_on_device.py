@@ -99,13 +99,17 @@ def test_nothing_to_learn_from_is_refused() -> None:
 @pytest.mark.parametrize("block", ["transformer", "hstu", "hstu_asked"])
 @pytest.mark.parametrize("negatives", [0, 16])
 def test_a_step_keeps_everything_on_its_device(block: str, negatives: int) -> None:
-    """On the meta device nothing is computed, but a number left on the processor is refused as a GPU would refuse it."""
+    """On the meta device nothing is computed, but most operations refuse numbers left on the processor, as a GPU would."""
     recipe = replace(RECIPE, shape=replace(SHAPE, block=block, gaps=True), negatives=negatives, ahead=2)
     fit = _circle(users=20)
     training = _OnDevice(fit, recipe, 0, None, torch.device("meta"), "nowhere")
     run = training.started()
     run.model.noise.rng = rng = np.random.default_rng(0)
     batch = next(batches(fit, cut(fit, 8), 100, rng, 2))
+    rows = training.rows(batch)
+    assert rows.times_ms is not None
+    # A look-up is one that does not refuse.
+    assert {part.device.type for part in (rows.items, rows.lengths, rows.times_ms)} == {"meta"}
     loss = training.loss(run.model, batch, rng)
     loss.backward()
     assert loss.device.type == "meta"
