@@ -30,10 +30,31 @@ _MOVIELENS: Final = LinearSettings(
     popularity=PopularitySettings(None, -0.714),
 )
 
+_SHOP: Final = LinearSettings(
+    name="linear",
+    # Histories are short and pairs rare: a ridge of 100 is above what most items have on the diagonal.
+    horizons=(Horizon("near", Decay(3, 0.5), 100.0),),
+    experts=(
+        ExpertSettings("near", "sum", 3),
+        ExpertSettings("near", "each", 1),
+        ExpertSettings("near", "each", 6),
+        ExpertSettings("alike", "sum", 6),
+        ExpertSettings("alike", "sum", 1),
+        ExpertSettings("marks/near", "sum", 6),
+        ExpertSettings("items/near", "sum", 6),
+        ExpertSettings("around/near", "each", 1),
+        ExpertSettings("around/near", "sum", 3),
+    ),
+    popularity=PopularitySettings(None),
+    marks_ridge=30.0,
+)
+
 RECIPES: Final[dict[str, LinearSettings]] = {
     "ml-1m": _MOVIELENS,
     "ml-100k": _MOVIELENS,
     "ml-latest-small": _MOVIELENS,
+    "beauty": _SHOP.weighted((0.126, 0.158, 0.121, 0.247, 0.166, 0.074, 0.357, 0.061, 0.025, 0.374)),
+    "toys": _SHOP.weighted((0.222, 0.136, 0.096, 0.076, 0.3, 0.131, 0.278, 0.211, -0.01, 0.487)),
     "lastfm": LinearSettings(name="linear").weighted((0.24, 0.08, 0.34, 1.34, 0.16, 0.02, -0.19)),
 }
 
