@@ -157,6 +157,11 @@ def test_a_reader_meets_a_whole_model_while_it_is_switched(registry: Registry) -
     thread.join()
 
 
+def test_where_no_model_was_there_is_nothing_to_adopt(tmp_path: Path) -> None:
+    Registry(tmp_path / "models" / "unified").adopt()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_model_from_before_versions_becomes_the_first(tmp_path: Path) -> None:
     place = Workspace.open(tmp_path, {})
     old = tmp_path / "models" / "unified"
@@ -165,6 +170,9 @@ def test_a_model_from_before_versions_becomes_the_first(tmp_path: Path) -> None:
     (old / "model.json").write_text('{"log": "x", "calibration": {}}')
     assert place.unified_model == old
     assert version_of(place.unified_model) == ""
+    place.models().adopt()
+    assert version_of(place.unified_model) == place.models().current != ""
+    place.models().adopt()
     new = place.models().add(_writer("new"), {})
     first, second = place.models().versions()
     assert (place.models().path(first) / "model.npz").read_text() == "old"

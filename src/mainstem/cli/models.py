@@ -130,6 +130,9 @@ def stability(
 def daily(
     until: Annotated[int, typer.Option(help="The last day to learn, as yyyymmdd. Default: the log's last.")] = 0,
     judge: Annotated[bool, typer.Option("--judge", help="Only measure what refreshing every night is worth.")] = False,
+    day: Annotated[
+        list[int] | None, typer.Option(help="Days to judge. Default: every one after the first new one.")
+    ] = None,
     scratch: Annotated[Path | None, typer.Option(help="A folder for rows that do not fit into memory.")] = None,
     workspace: Folder = HERE,
     as_json: AsJson = False,
@@ -142,7 +145,7 @@ def daily(
     terminal, place = Terminal(as_json=as_json, quiet=quiet), Workspace.open(workspace)
     if judge:
         with terminal.step("daily, judged") as step:
-            gains = rolling(place, progress=step.progress)
+            gains = rolling(place, days=day, progress=step.progress)
             step.outcome = f"{len({one.day for one in gains}) - 1} days"
         place.write_evidence("daily", {"gains": [asdict(one) for one in gains]})
         terminal.answer([asdict(one) for one in gains], table([_gain_row(one) for one in gains]))

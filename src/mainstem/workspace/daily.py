@@ -101,6 +101,7 @@ def refresh(
     """
     from mainstem.ranking.warm import continue_training
 
+    workspace.models().adopt()
     log, model, parent = _opened(workspace)
     days = tuple(day for day in new_days(log, model.card) if until is None or day <= until)
     if not days:

@@ -142,6 +142,16 @@ class Registry:
             self._index()
         return version
 
+    def adopt(self) -> None:
+        """Makes a model that an older Mainstem wrote beside the versions the first of them; nothing where there is none.
+
+        Raises:
+            ModelError: The disk refused it (``model-052``).
+        """
+        if self.folder.is_dir():
+            with self._only_one():
+                self._take_bare()
+
     def promote(self, id_: str, reason: str = "") -> Version:
         """Lets a version serve from now on: the next time a server starts or reads its model.
 
