@@ -104,6 +104,16 @@ class RankingLog:
             return [(self.judged, trained)]
         return [(self.validation, trained), (self.test, self._ended(self.days.test[0]))]
 
+    def known_until(self, regime: Regime) -> int | NDArray[np.int64] | None:
+        """The same for each judged row, as ``score_moments`` takes it."""
+        told = self.moments(regime)
+        if len(told) == 1:
+            return told[0][1]
+        out = np.zeros(len(self.judged), np.int64)
+        for mask, known_until_ms in told:
+            out[mask] = known_until_ms or 0
+        return out[self.judged]
+
     def _ended(self, day: int) -> int:
         """The last moment before a day, by the log's own days."""
         before = self.log.impressions.filter(pl.col("day") < day)["time_ms"].max()

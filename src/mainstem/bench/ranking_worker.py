@@ -12,19 +12,19 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from mainstem.base.errors import RemoteError
 from mainstem.base.heads import HEADS
 from mainstem.bench.process import ABSENT, Stopwatch, read_job, write_answer
 from mainstem.bench.ranking_export import lesson_of
 from mainstem.bench.ranking_log import DAYS, REGIMES, RankingLog, Regime, settings
 from mainstem.ranking.score_log import score_moments
 from mainstem.stacks.remote import RemoteStack
+from mainstem.workspace.compare import SCORE
 from mainstem.workspace.programs import programs_folder, serving, train
 from mainstem.workspace.replay import replay_scores
 
 UNIFIED: Final = "unified"
 ARMS: Final = ("content-first", "interest-first")
-_ORDERED_BY: Final[Mapping[Regime, str]] = {"frozen": "head", "daily": "head", "continuous": "order"}
-"""As in ``workspace.compare``: with fresh state the unified stack also orders by what it learned of moments."""
 Scores = dict[str, NDArray[np.float32]]
 
 
@@ -35,7 +35,7 @@ def main(path: str) -> int:
     if job["system"] in ARMS:
         try:
             programs_folder()
-        except Exception as error:
+        except RemoteError as error:
             write_answer(job, {"why": str(error)})
             return ABSENT
     learned = unified if job["system"] == UNIFIED else legacy
@@ -65,22 +65,15 @@ def unified(rows: RankingLog, job: Mapping[str, Any]) -> tuple[Scores, dict[str,
 def _scored(model: Any, rows: RankingLog, regime: Regime) -> Scores:
     """The order and the heads of one regime, over the judged rows."""
     chosen, judged = settings(), rows.judged
-    place = np.cumsum(judged) - 1
-    order = np.empty(int(judged.sum()), np.float32)
-    heads = np.empty((len(order), len(HEADS)), np.float32)
-    for mask, known_until_ms in rows.moments(regime):
-        scored = score_moments(
-            model, rows.log, mask, tuple(chosen.served()), chosen.training.feedback_delay_ms, known_until_ms
-        )
-        columns = [scored.heads.index(head) for head in HEADS]
-        heads[place[mask]] = scored.predictions[:, columns]
-        by_head = scored.predictions[:, scored.heads.index("long_view")]
-        order[place[mask]] = by_head if _ORDERED_BY[regime] == "head" else scored.order
+    surfaces, delay_ms = tuple(chosen.served()), chosen.training.feedback_delay_ms
+    scored = score_moments(model, rows.log, judged, surfaces, delay_ms, rows.known_until(regime))
+    heads = scored.predictions[:, [scored.heads.index(head) for head in HEADS]]
+    order = scored.order if SCORE[regime] == "order" else heads[:, HEADS.index("long_view")]
     return {regime: order} | ({"heads": heads} if regime == "frozen" else {})
 
 
 def legacy(rows: RankingLog, job: Mapping[str, Any]) -> tuple[Scores, dict[str, Any]]:
-    """A legacy program, trained and replayed as a process of its own; it has no notion of a state as of a day's start."""
+    """A legacy program, trained and replayed as a process of its own."""
     name, model, watch = job["system"], Path(job["folder"]) / "model", Stopwatch()
     until = rows.days.validation[0]
     train(name, rows.log.folder, model, until, int(job["seed"]))
@@ -92,8 +85,8 @@ def legacy(rows: RankingLog, job: Mapping[str, Any]) -> tuple[Scores, dict[str, 
         serving((name,), rows.log.folder, {name: model}, until) as running,
         RemoteStack(name, running[name].url, budget_s=30.0) as stack,
     ):
-        for regime, delay in (("frozen", None), ("continuous", delay_ms)):
-            told = replay_scores(stack, asked, delay)
+        for regime in REGIMES:
+            told = replay_scores(stack, asked, None if regime == "frozen" else delay_ms, by_night=regime == "daily")
             out[regime] = told.order.astype(np.float32)
             if regime == "frozen":
                 out["heads"] = np.stack([told.heads.get(head, told.order) for head in HEADS], axis=1).astype(np.float32)

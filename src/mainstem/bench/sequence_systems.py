@@ -110,8 +110,7 @@ def _closed(given: Given) -> LinearNextItem:
 def _arm(given: Given, arm: Literal["content", "interest"]) -> NextItem:
     """One half of the closed form, its experts weighted anew on validation targets: as good as it gets alone."""
     fitted = LinearNextItem.fit(given.told("strict"), recipe(given.set_name).arm(arm))
-    members = [Member(expert, "as_is") for expert in fitted.experts]
-    return fitted.reweighted(learn_weights(members, given.split, seed=given.seed))
+    return fitted.weighed(given.split, seed=given.seed)
 
 
 def _content(given: Given) -> NextItem:
