@@ -93,7 +93,7 @@ def learn_vectors(fit: Sequences, settings: VectorSettings | None = None, seed: 
         raise RetrievalError(
             f"found neither two events in a row nor content in {fit.name!r}, expected at least one of them to place items by",
             code="retrieval-055",
-            hint="mainstem check",
+            hint="mainstem data check",
         )
     axes, strength, _ = factor(left, right, weight, (fit.items, fit.items), settings.behaviour, seed)
     behaviour = _unit(axes * np.sqrt(strength))

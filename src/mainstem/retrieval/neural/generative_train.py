@@ -108,7 +108,7 @@ def train_generative(
         raise RetrievalError(
             f"found no user with two events in {fit.name!r}, expected some to learn from",
             code="retrieval-057",
-            hint="mainstem check",
+            hint="mainstem data check",
         )
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
