@@ -1,8 +1,8 @@
 """Which settings suit which public set: chosen on the validation targets of models fitted without them, never on test.
 
 Half-lives and ridges come from small grids on validation NDCG@10; the weights are those of ``LinearNextItem.tuned`` (listwise
-likelihood of the validation targets, seed 0; 3,000 users, 2,200 for Beauty and Toys). A set without a recipe gets the general settings, whose weights are rough:
-use ``LinearNextItem.tuned`` where there is a validation target.
+likelihood of the validation targets, seed 0; 3,000 users, 2,200 for Beauty and Toys). A set without a recipe gets the
+general settings, whose weights are rough: use ``LinearNextItem.tuned`` where there is a validation target.
 """
 
 from __future__ import annotations
