@@ -9,7 +9,7 @@ import pytest
 import torch
 from small_training import SMALL
 
-from mainstem.base.heads import HEADS
+from mainstem.base.heads import HEADS, PREDICTIONS
 from mainstem.features.unified import UNIFIED
 from mainstem.ranking import train as training
 from mainstem.ranking.batches import Batches
@@ -39,7 +39,7 @@ def test_numpy_equals_torch(small_lesson: Lesson, name: str) -> None:
     torch.manual_seed(3)
     shape, levels = SHAPES[name]
     batches = Batches.of(small_lesson, 5, levels, 0.4)
-    net = training._begun(batches, replace(SMALL, shape=shape, watch_levels=levels), HEADS)
+    net = training._begun(batches, replace(SMALL, shape=shape, watch_levels=levels), PREDICTIONS)
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))

@@ -97,6 +97,7 @@ def train(
     taught = taught_heads(lesson, settings.heads)
     net = _begun(batches, settings, taught)
     losses = _learn(net, batches, settings, _objective(batches, settings, taught), progress, checkpoint)
+    net.silence(taught, _prior_logits(lesson, batches.levels))
     weights = exported(net, batches.scales)
     weights |= {"watch_at": batches.levels.at, "watch_width": batches.levels.width}
     logits = _logits(net, batches)
@@ -139,6 +140,7 @@ def _begun(batches: Batches, settings: TrainSettings, taught: Sequence[str]) -> 
     columns = Columns(user, item, cross, len(batches.ids), len(batches.categories), len(batches.levels))
     net = Trunk(settings.shape, columns, features, _prior_logits(batches.lesson, batches.levels))
     net.start_from_rates(batches.scales, settings.rates_trust, [name for name in HEADS if name in taught])
+    net.silence(taught, _prior_logits(batches.lesson, batches.levels))
     net.forget(batches.still)
     return net
 

@@ -134,6 +134,20 @@ class Trunk(nn.Module):
                     layer.weight[HEADS.index(name), at] = trust * float(scales[group][1][at])
 
     @torch.no_grad()
+    def silence(self, taught: Sequence[str], bias: Tensor) -> None:
+        """Puts every head that is not taught at its base rate, before training and after: its bias too is drawn to nothing.
+
+        Args:
+            taught: The heads that are.
+            bias: The log odds of all answers' base rates.
+        """
+        names = [*HEADS, *[WATCH] * (self.columns.answers - len(HEADS))]
+        quiet = torch.tensor([name not in taught for name in names])
+        for layer in (self.head, self.head_user, self.head_item):
+            layer.weight[quiet] = 0.0
+        self.head.bias[quiet] = bias[quiet]
+
+    @torch.no_grad()
     def forget(self, still: dict[str, NDArray[np.bool_]]) -> None:
         """Reads nothing of columns that never moved: a surface or a class that training never saw changes no score.
 
