@@ -53,6 +53,7 @@ def test_peers_that_are_not_installed_are_rows_that_say_so(workers: Workers, set
     told = answer.markdown()
     assert "| LensKit EASE [peer] |  |" in told
     assert "split: leave-one-out, md5 " in told
+    assert "- measured: 20" in told
     assert (tmp_path / "out" / "models.md").read_text() == told
 
 

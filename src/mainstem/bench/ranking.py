@@ -20,7 +20,7 @@ from mainstem.bench.ranking_log import DAYS, REGIMES, Regime
 from mainstem.bench.ranking_targets import PUBLISHED, verdicts
 from mainstem.bench.ranking_worker import ARMS, UNIFIED
 from mainstem.bench.records import Record
-from mainstem.bench.tables import Row, Table, row_of
+from mainstem.bench.tables import Row, Table, measured_header, row_of
 from mainstem.data.loaders.kuairand import files_folder
 
 METRICS: Final = ("primary", "gauc", "ndcg@5")
@@ -153,7 +153,8 @@ def _table(
     table = Table(
         protocol=protocol,
         title=f"{protocol}, {regime} state: long view, mean of GAUC and nDCG@5",
-        header=_header(regime, judged, facts, protocol),
+        header=_header(regime, judged, facts, protocol)
+        | measured_header(record for one in found.values() for record in one.records),
         metrics=METRICS,
         rows=tuple(sorted(rows, key=_order)),
         differences=differences,

@@ -111,9 +111,10 @@ class Figures:
         """The same, mean over seeds."""
         return {metric: float(np.mean(values)) for metric, values in self.of(name).items()}
 
-    def intervals(self, name: str) -> dict[str, Interval | None]:
+    def intervals(self, name: str) -> dict[str, Interval]:
         """The primary number with its bounds."""
-        return {"primary": self.drawn.interval(self._weights(name, 1.0))} if self.has(name) else {}
+        found = self.drawn.interval(self._weights(name, 1.0)) if self.has(name) else None
+        return {} if found is None else {"primary": found}
 
     def difference(self, first: str, second: str, within: str = "") -> Interval | None:
         """By how much the first is above the second: the primary number, or nDCG@5 within a slice."""

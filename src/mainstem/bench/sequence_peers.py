@@ -24,6 +24,7 @@ class Peer:
         environment: Which environment runs it.
         most_items: Not run on larger catalogues, and the row says so.
         sets: Only these; every set when empty.
+        note: What a reader of the row should know.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Peer:
     settings: dict[str, Any] = field(default_factory=dict)
     most_items: int | None = None
     sets: tuple[str, ...] = ()
+    note: str = ""
 
     @property
     def script(self) -> str:
@@ -45,7 +47,13 @@ PEERS: Final[tuple[Peer, ...]] = (
     Peer("implicit ALS", "implicit", "als"),
     Peer("LensKit ImplicitMF", "lenskit", "implicit-mf"),
     Peer("LensKit EASE", "lenskit", "ease", most_items=6_000),
-    Peer("RecTools EASE", "rectools", "ease", most_items=6_000),
+    Peer(
+        "RecTools EASE",
+        "rectools",
+        "ease",
+        most_items=6_000,
+        note="its recommend() multiplies by the transposed weights (0.19.0)",
+    ),
     Peer("RecTools SASRec, 5 epochs", "rectools", "sasrec", {"epochs": 5}, sets=("ml-1m",)),
 )
 """Each has the settings its own documentation recommends, and learns from one event a user more than our strict rows."""

@@ -19,7 +19,7 @@ from mainstem.bench.records import Record
 from mainstem.bench.sequence_peers import LISTED, PEERS, Peer, export, read_ranks
 from mainstem.bench.sequence_systems import AVERAGE, CONTENT, INTEREST, UNIFIED, System, systems_of
 from mainstem.bench.sequence_targets import verdicts
-from mainstem.bench.tables import Row, Table, row_of
+from mainstem.bench.tables import Row, Table, measured_header, row_of
 from mainstem.data.loaders.sequences import load_sequences
 from mainstem.data.sequences import LeaveOneOut, leave_one_out
 from mainstem.evaluate.intervals import Interval, Resampled, resample
@@ -100,7 +100,8 @@ def _peer(context: Context, name: str, one: Peer, split: LeaveOneOut, seed: int)
     assert context.peers is not None
     settings = {"model": one.model, "settings": one.settings, "k": LISTED}
     known = identity(split=split.md5, system=one.name, seed=seed, **settings)
-    wanted = Record(name, one.name, "peer", seed, known, "failed", state=LOOSE)
+    state = f"{LOOSE}; {one.note}" if one.note else LOOSE
+    wanted = Record(name, one.name, "peer", seed, known, "failed", state=state)
     why = context.peers.why_absent(one.environment)
     if one.most_items is not None and split.sequences.items > one.most_items:
         why = f"not run above {one.most_items:,} items: several GB and minutes for a dense inverse"
@@ -135,7 +136,7 @@ def _table(name: str, split: LeaveOneOut, found: Sequence[Measured]) -> Table:
     table = Table(
         protocol=name,
         title=f"{name}: next item, leave-one-out, every item ranked",
-        header=_header(split),
+        header=_header(split) | measured_header(record for one in found for record in one.records),
         metrics=METRICS,
         rows=tuple(sorted(rows, key=_order)),
         differences=tuple(differences.items()),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -119,6 +119,16 @@ def row_of(
         peak_mb=max((record.peak_mb for record in measured if record.peak_mb is not None), default=None),
         note=note or measured[0].state,
     )
+
+
+def measured_header(records: Iterable[Record]) -> dict[str, str]:
+    """When the rows were measured, and which versions of other people's packages."""
+    measured = [record for record in records if record.status == "measured"]
+    days = sorted({record.made_at[:10] for record in measured if record.made_at})
+    found = {name: told for record in measured if record.kind == "peer" for name, told in record.versions.items()}
+    found.pop("numpy", None)
+    out = {"measured": " to ".join(dict.fromkeys([days[0], days[-1]]))} if days else {}
+    return out | ({"peers": " · ".join(f"{name} {told}" for name, told in sorted(found.items()))} if found else {})
 
 
 def _figure(row: Row, metric: str) -> str:
