@@ -13,7 +13,7 @@ from mainstem.data.sequences import LeaveOneOut, Sequences
 from mainstem.retrieval.neural.encoder import Rows, SequenceEncoder
 from mainstem.retrieval.neural.windows import Batch, latest
 
-_PLACES = 25_600
+_PLACES = 12_800
 """Places of users judged at once."""
 
 

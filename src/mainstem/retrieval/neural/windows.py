@@ -79,11 +79,11 @@ def batches(
     order = rng.permutation(len(windows))
     widths = _widths(windows.lengths)
     order = order[np.argsort(widths[order], kind="stable")]
-    edges = _edges(widths[order], places)
+    pieces = _pieces(widths[order], places)
     owner_end = sequences.starts[np.searchsorted(sequences.starts, windows.starts, side="right")]
-    for at in rng.permutation(len(edges) - 1):
-        chosen = order[edges[at] : edges[at + 1]]
-        width = int(widths[chosen].max())
+    for at in rng.permutation(len(pieces)):
+        begin, end, width = pieces[at]
+        chosen = order[begin:end]
         yield _batch(sequences, windows.starts[chosen], windows.lengths[chosen], width, owner_end[chosen], ahead)
 
 
@@ -98,13 +98,19 @@ def _widths(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.minimum(-(-lengths // step) * step, longest)
 
 
-def _edges(widths: NDArray[np.int64], places: int) -> list[int]:
-    """Where the sorted windows part into batches, each of one width."""
-    edges = [0]
-    for width, count in zip(*np.unique(widths, return_counts=True), strict=True):
-        each, begin = max(1, places // int(width)), edges[-1]
-        edges += [begin + end for end in [*range(each, int(count), each), int(count)]]
-    return edges
+def _pieces(widths: NDArray[np.int64], places: int) -> list[tuple[int, int, int]]:
+    """Begin, end and width of each batch: as many windows as its width allows, too few of one width join the next."""
+    kinds, pieces, begin = np.unique(widths), [], 0
+    while begin < len(widths):
+        end, width = len(widths), int(widths[-1])
+        for kind in kinds[kinds >= widths[begin]].tolist():
+            full = begin + max(1, places // kind)
+            if full <= len(widths) and widths[full - 1] <= kind:
+                end, width = full, kind
+                break
+        pieces.append((begin, end, width))
+        begin = end
+    return pieces
 
 
 def _batch(
