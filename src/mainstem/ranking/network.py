@@ -107,6 +107,7 @@ class Network:
         roles: tuple[Role, ...] = ("user", "item", "cross")
         self._defaults = {role: np.array(features.defaults_of(role), np.float32) for role in roles}
         self._groups, self._experts, _ = self._w["gate_open"].shape
+        self._shut = np.where(self._w["gate_open"].max(axis=2) > 0, 0.0, -np.inf).astype(np.float32)
         self._head_tiled = np.tile(self._w["head_w"], (self._experts, 1))
         self._crosses, self._scales = len(self._w["low_w"]), bool(len(self._w["scale_b"]))
         self._items = len(self._w["item_in"])
@@ -202,8 +203,7 @@ class Network:
         """How much of each expert each head reads. Shapes: ``[n, u]`` to ``[n, e, c]``."""
         w = self._w
         chosen = (user @ w["gate_w"] + w["gate_b"]).reshape(len(user), self._groups, self._experts)
-        opened = w["gate_open"].max(axis=2)
-        chosen = _softmax(np.where(opened > 0, chosen, -np.inf))
+        chosen = _softmax(chosen + self._shut)
         return np.asarray(np.einsum("nge,gec->nec", chosen, w["gate_open"]), np.float32)
 
     def _told(self, logits: Array) -> Array:
