@@ -93,6 +93,22 @@ def test_what_is_planted_is_found(planted: str) -> None:
         assert not any("on feed" in reason for reason in found.why)
 
 
+def test_a_move_that_mends_the_calibration_is_no_fault() -> None:
+    judged, p = _world()
+    low = p * 0.8
+    assert stability(low, p, judged).answer == "stable"
+    assert stability(p, low, judged).answer == "unstable"
+
+
+def test_a_cell_without_positives_has_no_entropy() -> None:
+    judged, p = _world()
+    judged.outcomes[:, 0] = 0
+    cell = stability(p, p, judged).cells[0]
+    assert cell.positives == 0
+    assert np.isnan(cell.entropy.mid)
+    assert cell.answer == "not known"
+
+
 def test_few_rows_prove_nothing() -> None:
     judged, p = _world(150)
     found = stability(p, np.clip(p * 1.15, 0, 1), judged)

@@ -24,7 +24,8 @@ class Limits:
     """From where on a change is called unstable.
 
     Attributes:
-        calibration: Predicted over observed may lie this far from 1 as a factor, and move this much between two versions.
+        calibration: Predicted over observed may lie this far from 1 as a factor, and move this much between two versions unless
+            that brings it nearer to 1.
         entropy: Normalised entropy may rise by this share of itself.
         correlation: The log odds of two versions must agree this well.
         overlap: This share of the best ``k`` must be the same.
@@ -255,7 +256,10 @@ class _Sums:
 
     def entropy(self) -> Span:
         rows = self.drawn[:, 0]
-        return _span(_ratio(_ratio(self.drawn[:, 3], rows), _entropy(_ratio(self.drawn[:, 1], rows))))
+        base = _ratio(self.drawn[:, 1], rows)
+        # Where all outcomes are the same there is nothing to normalise by.
+        base = np.where((base > 0.0) & (base < 1.0), base, np.nan)
+        return _span(_ratio(_ratio(self.drawn[:, 3], rows), _entropy(base)))
 
     def rise(self) -> Span:
         return _span(_ratio(self.drawn[:, 3], self.drawn[:, 5]) - 1.0)
@@ -287,7 +291,9 @@ def _judge(sums: _Sums, correlation: float, limits: Limits) -> tuple[Answer, tup
     why = []
     if after.low > most or after.high < least:
         why.append(f"predicted over observed is {after.mid:.3f} [{after.low:.3f}, {after.high:.3f}]")
-    if moved.low > most or moved.high < least:
+    before = sums.calibration("before")
+    nearer = before.mid > 0 < after.mid and abs(np.log(after.mid)) <= abs(np.log(before.mid))
+    if (moved.low > most or moved.high < least) and not nearer:
         why.append(f"predicts {moved.mid:.3f} times what the version before did")
     if rise.low > limits.entropy:
         why.append(f"normalised entropy rose by {100 * rise.mid:.2f} % [{100 * rise.low:.2f}, {100 * rise.high:.2f}]")
