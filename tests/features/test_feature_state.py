@@ -190,4 +190,4 @@ def test_finished_columns_are_those_of_a_state_that_never_kept_them(small: Table
             wanted = direct.candidates({**context, "item_id": ids}, {}, len(rows))
             np.testing.assert_array_equal(kept, wanted)
         state.apply(timed.take(slice(start, start + 40)))
-        state.item_quality(now)
+        state.item_values(("item_count_72h",), now)

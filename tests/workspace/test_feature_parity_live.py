@@ -247,7 +247,7 @@ def test_a_model_of_other_features_leaves_the_others_out(place: Workspace) -> No
 
 def test_a_search_that_misses_the_nearest_is_refused(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     from mainstem.base.request import Found
-    from mainstem.retrieval.sources import ItemToItem
+    from mainstem.retrieval.learned_sources import ItemToItem
 
     true = ItemToItem.retrieve
 

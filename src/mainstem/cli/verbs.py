@@ -75,9 +75,10 @@ def init(folder: Annotated[Path, typer.Argument(help="The new workspace's folder
 
 @app.command()
 def train(workspace: Folder = HERE, seed: Seed = None, as_json: AsJson = False, quiet: Quiet = False) -> None:
-    """Trains the unified model on the workspace's log, and both legacy programs where they are there."""
+    """Trains the unified model and retrieval on the workspace's log, and both legacy programs where they are there."""
     from mainstem.workspace.layout import Workspace
     from mainstem.workspace.log import open_log, split
+    from mainstem.workspace.retrieval import train_retrieval
     from mainstem.workspace.train import model_line, train_legacy, train_unified
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
@@ -90,7 +91,12 @@ def train(workspace: Folder = HERE, seed: Seed = None, as_json: AsJson = False, 
     with terminal.step("unified") as step:
         model = train_unified(place, log, parts, seed, step.progress)
         step.outcome = model_line(model)
-    terminal.answer(model.card, f"trained on {parts}")
+    with terminal.step("retrieval") as step:
+        judged = train_retrieval(place, log, parts, model, seed, step.progress)
+        step.outcome = judged.as_line()
+    terminal.answer(
+        model.card | {"retrieval": judged.retrieval.card}, f"{table(judged.table.as_rows())}\n\ntrained on {parts}"
+    )
 
 
 @app.command()

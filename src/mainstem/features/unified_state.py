@@ -30,7 +30,6 @@ from mainstem.features.unified_tables import unified_tables
 
 NOBODY: Final = -1
 """The id of a viewer whose lookup failed: nothing is known of them."""
-_QUALITY: Final = ("item_lift_long_view", "item_lift_click", "item_lift_72h")
 
 Side = NDArray[np.float32]
 
@@ -101,7 +100,6 @@ class FeatureState:
         self._rest = np.array([self.columns.index(name) for name in rest], np.int64)
         self._kept = np.array([self.columns.index(name) for name in self._finished.columns], np.int64)
         self._sides = SideReader(self.live, ("user",), (), columns=rest)
-        self._age = Reading(self.live.plan, self.live.tables, ["age"])
 
     @property
     def counted(self) -> Applied:
@@ -157,18 +155,10 @@ class FeatureState:
             enjoyed |= viewer[f"kept.{name}"][0, there] == 1
         return rows[rows >= 0], enjoyed[rows >= 0]
 
-    def item_quality(self, now_ms: int) -> Floats:
-        """How good each item has been lately: its lift over its scenarios' long-view and click rates, recent days counting double.
-
-        Shapes: [n items].
-        """
-        rows = np.arange(len(self.catalog.items))
-        side = self._finished.read(rows, -1, now_ms)
-        part = {name: side[:, self._finished.columns.index(name)].astype(np.float64) for name in _QUALITY}
-        given = {"now_ms": np.array([now_ms], np.int64), "item_id": self.catalog.items.ids[None]}
-        age = self.live.read(self._age, given, {"items/item_id": rows[None]})["age"][0]
-        lasting = part["item_lift_long_view"] + 0.5 * part["item_lift_click"]
-        return lasting + part["item_lift_72h"] - 0.05 * np.nan_to_num(age)
+    def item_values(self, names: Sequence[str], now_ms: int) -> Floats:
+        """Columns of every item in the catalog as of a time, on no surface in particular. Shapes: [n items, names]."""
+        side = self._finished.read(np.arange(len(self.catalog.items)), -1, now_ms)
+        return side[:, [self._finished.columns.index(name) for name in names]].astype(np.float64)
 
     def finish(self, now_ms: int) -> None:
         """Works out the items' columns for all items, so that the first requests need not."""

@@ -88,7 +88,7 @@ class ListIndex:
         with self._lock:
             self._forget(np.asarray(rows, np.int64))
             if 4 * self._dead > self._filled:
-                self._lists.remove_ids(faiss.IDSelectorBitmap(self._bits))
+                self._lists.remove_ids(_marked(self._bits))
                 self._dead = 0
 
     def search(self, query: Floats, k: int) -> Found:
@@ -109,7 +109,7 @@ class ListIndex:
     def _found(self, queries: Floats, k: int, probes: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         given: dict[str, Any] = {"nprobe": probes}
         if self._dead:
-            given["sel"] = faiss.IDSelectorNot(faiss.IDSelectorBitmap(self._bits))
+            given["sel"] = faiss.IDSelectorNot(_marked(self._bits))
         return self._lists.search(queries, k, params=faiss.SearchParametersIVF(**given))
 
     def _forget(self, rows: NDArray[np.int64]) -> None:
@@ -122,6 +122,12 @@ class ListIndex:
             room = max(room, 2 * len(self._rows)) + 7 & ~7
             self._rows = np.concatenate([self._rows, np.zeros(room - len(self._rows), np.int64)])
             self._bits = np.concatenate([self._bits, np.zeros(room // 8 - len(self._bits), np.uint8)])
+
+
+def _marked(bits: NDArray[np.uint8]) -> Any:
+    """Selects the places whose bit is set."""
+    select: Any = faiss.IDSelectorBitmap  # its Python form takes an array; the stubs know the C++ one
+    return select(bits)
 
 
 def _trained(vectors: Floats, dim: int, lists: int, seed: int) -> Any:

@@ -1,7 +1,7 @@
 """Which items lie nearest to a query: one protocol, the exact search behind it, and the choice of an index by size.
 
-Measured on one core of the build machine (64 values, 400 wanted, queries of several tastes): exact 0.18 ms at 10,000 vectors, 0.63 ms
-at 50,000, 2.3 ms at 100,000, 5.2 ms at 300,000; the lists of ``approximate`` 0.31 ms at 50,000 (recall .989), 0.41 ms at 100,000
+Measured on one core of the build machine (64 values, 400 wanted, queries of several tastes): exact 0.18 ms at 10,000 vectors, 0.63
+ms at 50,000, 2.3 ms at 100,000, 5.2 ms at 300,000; the lists of ``approximate`` 0.31 ms at 50,000 (recall .989), 0.41 ms at 100,000
 (.983), 1.0 ms at 300,000 (.954). ``benchmarks/vector_index.py`` measures it again.
 """
 

@@ -1,9 +1,10 @@
-"""Where candidates come from: five reasons to show an item, each a source with a name, a reason and a bound."""
+"""Where candidates come from that need no learned model of sequences: interests, what is popular now, who is followed, chance."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +12,7 @@ from numpy.typing import NDArray
 from mainstem.base.order import best_first
 from mainstem.base.request import NOTHING, Floats, Found, Request, Rows
 from mainstem.base.seeds import uniforms
-from mainstem.retrieval.inverted import InvertedLists
-from mainstem.retrieval.search import nearest, top_k
-
-LARGE: Final = 50_000
-"""From this many items on, similar ones are looked for in inverted lists; below, one exact pass is as fast."""
+from mainstem.retrieval.search import top_k
 
 
 class Viewer(Protocol):
@@ -27,57 +24,96 @@ class Viewer(Protocol):
         ...
 
     @property
+    def seen_rows(self) -> Rows:
+        """Items the viewer was lately shown; newest first."""
+        ...
+
+    @property
     def followed_creators(self) -> NDArray[np.int64]:
         """Creator codes the viewer followed."""
         ...
 
 
-class ItemToItem:
-    """Items like those the viewer lately enjoyed: nearest to the decayed mean of their vectors.
+class Rates(Protocol):
+    """How much each item is taken now, by everybody."""
+
+    def at(self, now_ms: int) -> Floats:
+        """A number for each catalog row; higher is more. The same array for the same period. Shapes: [n]."""
+        ...
+
+
+class Unseen:
+    """Leaves out what the viewer would not be shown again anyway, so that a source's quota is not spent on it.
 
     Args:
-        vectors: [n, d], unit length, one row for each item.
-        last: How many enjoyed items make the query.
-        decay: Weight of each further item back.
+        catalog_size: Rows.
+        last: By surface, how many of the viewer's last impressions its rules keep from being shown again.
     """
 
-    name = "item_to_item"
+    def __init__(self, catalog_size: int, last: Mapping[str, int]) -> None:
+        self._marks = np.zeros(catalog_size, np.bool_)
+        self._last = last
 
-    def __init__(self, vectors: NDArray[np.float32], last: int = 10, decay: float = 0.8) -> None:
-        self._vectors = np.ascontiguousarray(vectors, np.float32)
-        self._lists = InvertedLists(self._vectors, seed=0) if len(vectors) >= LARGE else None
-        self._weights = (decay ** np.arange(last)).astype(np.float32)
+    def rows(self, request: Request, user: Viewer) -> Rows:
+        """What must not be offered to this viewer here."""
+        return user.seen_rows[: self._last.get(request.surface, 0)]
 
-    def retrieve(self, request: Request, user: Viewer, limit: int) -> Found:
-        """The items nearest to what the viewer enjoyed; nothing for a viewer without history."""
-        liked = user.liked_rows[: len(self._weights)]
-        if not len(liked):
-            return NOTHING
-        query = self._weights[: len(liked)] @ self._vectors[liked]
-        return nearest(self._vectors, query, limit) if self._lists is None else self._lists.nearest(query, limit)
+    def of(self, request: Request, user: Viewer, found: Found, limit: int) -> Found:
+        """The first ``limit`` of what was found that may be shown."""
+        seen = self.rows(request, user)
+        if not len(seen) or not len(found.rows):
+            return Found(found.rows[:limit], found.scores[:limit])
+        self._marks[seen] = True
+        kept = np.flatnonzero(~self._marks[found.rows])[:limit]
+        self._marks[seen] = False
+        return Found(found.rows[kept], found.scores[kept])
+
+
+class Period:
+    """Rates that are worked out again when their time is over.
+
+    Args:
+        rates: Answers a number for each item as of a time.
+        every_ms: How long they stay good.
+    """
+
+    def __init__(self, rates: Callable[[int], Floats], every_ms: int = 300_000) -> None:
+        self._rates = rates
+        self._every_ms = every_ms
+        self._made_for: int | None = None
+        self._held: Floats = np.empty(0)
+
+    def at(self, now_ms: int) -> Floats:
+        """The rates of the period that this time lies in."""
+        period = now_ms // self._every_ms
+        if period != self._made_for:
+            # A copy, so that whoever lists items by these rates sees by identity that they are new.
+            self._held, self._made_for = np.array(self._rates(now_ms)), period
+        return self._held
 
 
 class Interests:
-    """The best items of the viewer's strongest interests: interest lists first, items second.
+    """What is taken now in the viewer's strongest interests: interest lists first, items second.
 
     Args:
         interest_of: Interest code of each item, 0 to m-1; negative has none.
-        quality: A score of each item that does not depend on the viewer, best items highest.
+        rates: Orders the items of an interest.
+        unseen: What is left out.
         top: How many interests a request draws from.
         smoothing: Added to every count, so that one click is not a whole taste.
     """
 
     name = "interests"
 
-    def __init__(self, interest_of: NDArray[np.integer], quality: Floats, top: int = 8, smoothing: float = 0.5) -> None:
+    def __init__(
+        self, interest_of: NDArray[np.integer], rates: Rates, unseen: Unseen, top: int = 8, smoothing: float = 0.5
+    ) -> None:
         self._interest_of = np.asarray(interest_of, np.int64)
         self._interests = int(self._interest_of.max(initial=-1)) + 1
-        self._top = top
-        self._smoothing = smoothing
-        order = np.lexsort((np.arange(len(quality)), -quality, self._interest_of))
-        order = order[self._interest_of[order] >= 0]
-        self._lists = np.split(order, np.searchsorted(self._interest_of[order], np.arange(1, self._interests)))
-        self._quality = quality
+        self._rates, self._unseen = rates, unseen
+        self._top, self._smoothing = top, smoothing
+        self._listed: Floats | None = None
+        self._lists: list[Rows] = []
 
     def retrieve(self, request: Request, user: Viewer, limit: int) -> Found:
         """Each strong interest gives items in proportion to its weight."""
@@ -85,42 +121,55 @@ class Interests:
         codes = codes[codes >= 0]
         if not len(codes):
             return NOTHING
+        rates = self._rates.at(request.now_ms)
+        self._order(rates)
         weights = np.bincount(codes, minlength=self._interests).astype(np.float64)
         strongest = top_k(weights, self._top)
         strongest = strongest[weights[strongest] > 0]
         share = (weights[strongest] + self._smoothing) / (weights[strongest] + self._smoothing).sum()
-        lists = [self._lists[one][: max(1, int(limit * part))] for one, part in zip(strongest, share, strict=True)]
+        more = limit + len(self._unseen.rows(request, user))
+        lists = [self._lists[one][: max(1, int(more * part))] for one, part in zip(strongest, share, strict=True)]
         rows = np.concatenate(lists)
-        scores = np.concatenate([self._quality[one] * part for one, part in zip(lists, share, strict=True)])
-        order = best_first(scores, rows)[:limit]
-        return Found(rows=rows[order], scores=scores[order])
+        scores = np.repeat(np.sqrt(share), [len(one) for one in lists]) * (rates[rows] + 1e-3)
+        order = best_first(scores, rows)
+        return self._unseen.of(request, user, Found(rows=rows[order], scores=scores[order]), limit)
+
+    def _order(self, rates: Floats) -> None:
+        """Lists the items of every interest again when the rates are new."""
+        if rates is self._listed:
+            return
+        order = np.lexsort((np.arange(len(rates)), -rates, self._interest_of))
+        order = order[self._interest_of[order] >= 0]
+        self._lists = np.split(order, np.searchsorted(self._interest_of[order], np.arange(1, self._interests)))
+        self._listed = rates
 
 
 class Popular:
-    """What is watched now, by everybody: a list that is made again when its time is over.
+    """What is watched now, by everybody.
 
     Args:
-        rates: Answers a score for each item as of a time: recent quality, fresh items first among equals.
-        every_ms: How long a list stays good.
+        rates: What it is ordered by; items at 0 or below are not offered.
+        unseen: What is left out.
+        depth: Most items of the list.
     """
 
     name = "popular"
 
-    def __init__(self, rates: Callable[[int], Floats], every_ms: int = 300_000, depth: int = 2_000) -> None:
-        self._rates = rates
-        self._every_ms = every_ms
+    def __init__(self, rates: Rates, unseen: Unseen, depth: int = 2_000) -> None:
+        self._rates, self._unseen = rates, unseen
         self._depth = depth
-        self._made_for: int | None = None
+        self._listed: Floats | None = None
         self._list = NOTHING
 
     def retrieve(self, request: Request, user: Viewer, limit: int) -> Found:
         """The head of the current list."""
-        period = request.now_ms // self._every_ms
-        if period != self._made_for:
-            scores = self._rates(request.now_ms)
-            rows = top_k(scores, self._depth)
-            self._list, self._made_for = Found(rows=rows, scores=scores[rows]), period
-        return Found(self._list.rows[:limit], self._list.scores[:limit])
+        rates = self._rates.at(request.now_ms)
+        if rates is not self._listed:
+            rows = top_k(rates, self._depth)
+            rows = rows[rates[rows] > 0]
+            self._list, self._listed = Found(rows=rows, scores=rates[rows]), rates
+        more = limit + len(self._unseen.rows(request, user))
+        return self._unseen.of(request, user, Found(self._list.rows[:more], self._list.scores[:more]), limit)
 
 
 class Connected:
@@ -164,5 +213,18 @@ class Exploration:
         """Some rows by chance; the same for the same request."""
         count = min(limit, self._size)
         draws = uniforms(self._seed, request.request_id, np.arange(count))
-        rows = np.unique((draws * self._size).astype(np.int64))
+        drawn = (draws * self._size).astype(np.int64)
+        # In the order drawn: sorted, the first of many would all be items of low numbers.
+        rows = drawn[np.sort(np.unique(drawn, return_index=True)[1])]
         return Found(rows=rows, scores=np.zeros(len(rows)))
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """Rates that never change. Shapes: ``held[n]``."""
+
+    held: Floats
+
+    def at(self, now_ms: int) -> Floats:
+        """The same at every time."""
+        return self.held

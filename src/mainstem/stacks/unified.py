@@ -11,37 +11,38 @@ from mainstem.control.slate import SlateRules, SurfaceControl
 from mainstem.features.catalog import Catalog
 from mainstem.features.unified_state import FeatureState
 from mainstem.ranking.model import Model
-from mainstem.retrieval.clusters import interest_clusters
 from mainstem.retrieval.follows import Follows
-from mainstem.retrieval.sources import Connected, Exploration, Interests, ItemToItem, Popular
-from mainstem.retrieval.union import RankFusion
+from mainstem.retrieval.trained import Retrieval
 from mainstem.stacks.ranker import CalibratedRanker
-from mainstem.stacks.stage import Source, Stack
+from mainstem.stacks.retrieving import QUOTAS, sources_of, union_of
+from mainstem.stacks.stage import Stack
 from mainstem.stacks.viewer import LiveFeatures, SeenByViewer
 from mainstem.value.expression import Expression, SurfaceValues
 
-QUOTAS = {"item_to_item": 400, "interests": 400, "popular": 300, "connected": 100, "exploration": 50}
-"""Most candidates each source offers when a surface does not say."""
 
-INTERESTS = 64
-"""Clusters of item vectors that stand for interests."""
+def unified(
+    catalog: Catalog,
+    model: Model,
+    state: FeatureState,
+    settings: Settings,
+    now_ms: int,
+    retrieval: Retrieval | None = None,
+) -> Stack:
+    """The unified stack over a catalog, trained models and the behavioural state as it is now.
 
-
-def unified(catalog: Catalog, model: Model, state: FeatureState, settings: Settings, now_ms: int) -> Stack:
-    """The unified stack over a catalog, a trained model and the behavioural state as it is now.
-
-    ``state`` is moved by feedback from here on; item lists that do not depend on the viewer are made from it as of ``now_ms``.
+    ``state`` is moved by feedback from here on. Without ``retrieval`` the sources that were never learned are missing and
+    candidates are joined by reciprocal rank.
     """
     surfaces, names = settings.served(), tuple(settings.served())
     follows = Follows(catalog)
     features = LiveFeatures(state, follows, names)
     state.finish(now_ms)
-    sources = _sources(catalog, features, settings.seed, now_ms)
+    sources = sources_of(catalog, features, settings, retrieval)
     return Stack(
         name="unified",
         catalog=catalog,
         sources=sources,
-        union=RankFusion(tuple(one.name for one in sources), {name: one.candidates for name, one in surfaces.items()}),
+        union=union_of(sources, surfaces, retrieval),
         features=features,
         ranker=CalibratedRanker(model.network(catalog), model.calibrators(), names),
         value=SurfaceValues(
@@ -53,18 +54,6 @@ def unified(catalog: Catalog, model: Model, state: FeatureState, settings: Setti
         quotas={name: {**QUOTAS, **one.sources} for name, one in surfaces.items()},
         rank={name: one.rank for name, one in surfaces.items()},
         surfaces=names,
-    )
-
-
-def _sources(catalog: Catalog, features: LiveFeatures, seed: int, now_ms: int) -> tuple[Source, ...]:
-    vectors = features.state.statics.on(catalog)[0][:-1]
-    quality = features.state.item_quality(now_ms)
-    return (
-        ItemToItem(vectors),
-        Interests(interest_clusters(vectors, INTERESTS, seed), quality),
-        Popular(lambda now_ms: features.state.item_quality(now_ms)),
-        Connected(catalog.items.creator[:-1], catalog.items.created_ms[:-1]),
-        Exploration(len(catalog.items), seed),
     )
 
 

@@ -17,9 +17,10 @@ from mainstem.base.request import Request
 from mainstem.data.log import Log
 from mainstem.data.records import Impression
 from mainstem.ranking.model import Model, load_model, load_statics
-from mainstem.retrieval.inverted import InvertedLists
+from mainstem.retrieval.index import LARGE, vector_index
+from mainstem.retrieval.learned_sources import ItemToItem
 from mainstem.retrieval.search import nearest
-from mainstem.retrieval.sources import LARGE, Interests, ItemToItem
+from mainstem.retrieval.sources import Interests
 from mainstem.stacks.follow import STEP, Kept
 from mainstem.stacks.impression import impression_of
 from mainstem.stacks.run import run
@@ -40,7 +41,7 @@ TOLERANCE: Final = 1e-5
 compared relative to 1 + seconds."""
 DEPTH: Final = 100
 LEAST_RECALL: Final = 0.9
-"""Of the true 100 nearest items that inverted lists must find, on average, where they serve; below that size they are told only."""
+"""Of the true 100 nearest items that an approximate index must find, on average, where it serves; elsewhere it is told only."""
 _STRANGER: Final = 2**62
 _FIRST: Final = 2**61
 _NAMES: Final = ("model", "index", "slate")
@@ -214,38 +215,42 @@ def _largest(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def index_section(platform: Platform) -> Section:
-    """Recall of the true nearest items: of the source that serves, and of inverted lists over the same vectors."""
+    """Recall of the true nearest items: of the source that serves, and of the approximate index over the same vectors."""
     stack = platform.stack
     vectors = np.ascontiguousarray(platform.model.statics.on(stack.catalog)[0][:-1], np.float32)
     users = [(one, stack.features.user(one)) for one in platform.asked]
     # With one enjoyed item the source's query is that item's vector, whatever its weights are.
-    users = [(one, replace(user, liked_rows=user.liked_rows[:1])) for one, user in users if len(user.liked_rows)]
+    # What the viewer has seen is nobody's neighbour at a source, so here they have seen nothing.
+    unseen = {"seen_rows": np.empty(0, np.int64)}
+    users = [
+        (one, replace(user, liked_rows=user.liked_rows[:1], **unseen)) for one, user in users if len(user.liked_rows)
+    ]
     source = next((one for one in stack.sources if isinstance(one, ItemToItem)), None)
     interests = next((one for one in stack.sources if isinstance(one, Interests)), None)
     if source is None or not users:
         return Section("index", None, "Not made: no viewer has enjoyed anything, so nothing is looked for.", {})
-    lists = InvertedLists(vectors, seed=0)
-    exact, direct, inverted, drawn = [], [], [], []
+    lists = vector_index(vectors, large=0)
+    exact, direct, approximate, drawn = [], [], [], []
     for request, user in users:
         query = vectors[user.liked_rows[0]]
         scores = vectors.astype(np.float64) @ query.astype(np.float64)
         exact.append(_recall(scores, source.retrieve(request, user, DEPTH).rows))
         direct.append(_recall(scores, nearest(vectors, query, DEPTH).rows))
-        inverted.append(_recall(scores, lists.nearest(query, DEPTH).rows))
+        approximate.append(_recall(scores, lists.search(query, DEPTH).rows))
         if interests is not None:
             drawn.append(_recall(scores, interests.retrieve(request, user, 400).rows))
-    is_exact = len(vectors) < LARGE
-    serving = "exact" if is_exact else "inverted"
+    is_exact = source.index.exact
+    serving = "exact" if is_exact else "approximate"
     measured = {
         "queries": len(users), "items": len(vectors), "source": float(np.mean(exact)), "exact": float(np.mean(direct)),
-        "inverted": float(np.mean(inverted)), "interests": float(np.mean(drawn)) if drawn else 0.0,
+        "approximate": float(np.mean(approximate)), "interests": float(np.mean(drawn)) if drawn else 0.0,
     }  # fmt: skip
     wanted = 1.0 if is_exact else LEAST_RECALL
     ok = min(direct) == 1.0 and measured["source"] >= wanted
     text = (
         f"{len(users):,} viewers' last enjoyed items, {DEPTH} nearest of {len(vectors):,}: the exact pass finds"
         f" {measured['exact']:.2%} (it must find all), the {serving} search that serves {measured['source']:.2%}"
-        f" (at least {wanted:.0%}), inverted lists, which serve from {LARGE:,} items on, {measured['inverted']:.2%}."
+        f" (at least {wanted:.0%}), the approximate one, which serves from {LARGE:,} items on, {measured['approximate']:.2%}."
         f" Interest lists rank by quality, not by nearness: {measured['interests']:.0%} of those are among their 400."
     )
     return Section("index", ok, text, measured)

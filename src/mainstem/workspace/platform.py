@@ -28,6 +28,7 @@ from mainstem.workspace.definitions import attribute_tables, feature_set
 from mainstem.workspace.layout import Workspace
 from mainstem.workspace.log import open_log
 from mainstem.workspace.registry import version_of
+from mainstem.workspace.retrieval import open_retrieval
 
 _STEP = 20_000
 """Events applied at once while a state is made: small enough that day windows move on."""
@@ -64,7 +65,7 @@ def open_stack(workspace: Workspace, log: Log | None = None, until: int | None =
     surfaces = tuple(workspace.settings.served())
     limit_mb = workspace.settings.features.limit_mb
     state = state_of(log, model, surfaces, until, attribute_tables(workspace), limit_mb)
-    stack = unified(state.catalog, model, state, workspace.settings, _end_ms(log, until))
+    stack = unified(state.catalog, model, state, workspace.settings, _end_ms(log, until), open_retrieval(workspace))
     for memory in stack.memories[1:]:
         memory.apply(FeedbackBatch.from_frame(log.impressions, surfaces))
     return stack

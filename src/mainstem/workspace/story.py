@@ -11,12 +11,14 @@ from mainstem.data.manifest import Manifest
 from mainstem.evaluate.intervals import Interval
 from mainstem.evaluate.results import Comparison, SideBySide
 from mainstem.parity.results import ShadowDiff
+from mainstem.ranking.model import Model
 from mainstem.workspace.compare import SCORE, Regime, compare_running
 from mainstem.workspace.layout import LEGACY, Workspace
 from mainstem.workspace.log import open_log, split
 from mainstem.workspace.migrate import Migrated, migrate_made_world
 from mainstem.workspace.platform import open_stack
 from mainstem.workspace.programs import serving
+from mainstem.workspace.retrieval import train_retrieval
 from mainstem.workspace.shadow import shadow_remotes
 from mainstem.workspace.train import legacy_in_training, model_line, train_unified
 
@@ -61,6 +63,7 @@ class Story:
         self._results: dict[Regime, SideBySide] = {}
         self._diffs: dict[str, ShadowDiff] = {}
         self._migrated: Migrated | None = None
+        self._model: Model | None = None
 
     def steps(self) -> Iterator[tuple[str, Work]]:
         """Title and work of each step. Both legacy programs train in the background while the first steps run."""
@@ -70,6 +73,7 @@ class Story:
             )
             for title, work in (
                 ("unified", self._train),
+                ("retrieval", self._retrieve),
                 *((name, self._wait(name, training)) for name in LEGACY),
                 ("side by side", self._compare),
                 ("shadow diff", self._shadow),
@@ -101,7 +105,13 @@ class Story:
         return run
 
     def _train(self, progress: Callable[..., None]) -> str:
-        return model_line(train_unified(self._workspace, self._log, self._split, self._seed, progress))
+        self._model = train_unified(self._workspace, self._log, self._split, self._seed, progress)
+        return model_line(self._model)
+
+    def _retrieve(self, progress: Callable[..., None]) -> str:
+        assert self._model is not None
+        judged = train_retrieval(self._workspace, self._log, self._split, self._model, self._seed, progress)
+        return judged.as_line()
 
     def _wait(self, name: str, training: dict[str, Any]) -> Work:
         def work(progress: Callable[..., None]) -> str:
