@@ -14,6 +14,7 @@ import torch
 
 from mainstem.base.errors import RetrievalError
 from mainstem.data.sequences import ItemContent, LeaveOneOut, Sequences, leave_one_out
+from mainstem.evaluate.next_item import judge
 from mainstem.retrieval.encoder_serving import EncoderModel, gap_buckets
 from mainstem.retrieval.neural import encoder as network
 from mainstem.retrieval.neural.checkpoint import read_state, write_state
@@ -199,6 +200,9 @@ def test_it_stops_when_nothing_gets_better_and_keeps_the_best() -> None:
     looks = [point["ndcg@10"] for point in model.card["curve"]]
     assert len(looks) < 60
     assert len(looks) - 1 - int(np.argmax(looks)) == 2
+    assert max(looks) > looks[-1]
+    judged = judge(model, split)
+    assert judged.value("ndcg@10") == pytest.approx(max(looks), abs=1e-4)
 
 
 def test_an_item_nobody_took_is_found_by_its_marks_and_without_marks_is_nothing() -> None:
