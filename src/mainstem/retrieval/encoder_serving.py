@@ -129,8 +129,9 @@ class EncoderModel:
 
     def _states(self, items: NDArray[np.int64], times_ms: Times) -> Array:
         shape, weights = self.shape, self.weights
-        table = np.concatenate([weights["vectors"], np.zeros((1, shape["dim"]), np.float32)])
-        x = table[items] * np.float32(shape["dim"] ** 0.5) + weights["places"][: items.shape[1]]
+        known = items < len(weights["vectors"])
+        scale = known.astype(np.float32) * np.float32(shape["dim"] ** 0.5)
+        x = weights["vectors"][np.where(known, items, 0)] * scale[:, :, None] + weights["places"][: items.shape[1]]
         if shape["gaps"] and times_ms is not None:
             x = x + weights["gaps"][gap_buckets(times_ms)]
         forward = forward_of(shape["block"])
