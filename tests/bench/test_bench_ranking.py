@@ -209,3 +209,20 @@ def test_the_peers_of_both_tables_have_scripts_and_pins() -> None:
         pins = (scripts / f"requirements-{name}.lock").read_text()
         assert "--hash=sha256:" in pins
         assert "://" not in pins
+
+
+def test_a_folder_without_side_files_is_refused_with_its_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "sets" / "KuaiRand-Pure"
+    place.mkdir(parents=True)
+    (place / FIRST_LOG).write_text("user_id,video_id\n")
+    with pytest.raises(BenchError) as caught:
+        run(place.parent, tmp_path, monkeypatch, random_scores)
+    assert caught.value.code == "bench-015"
+    assert caught.value.hint
+
+
+def test_the_unpacked_official_archive_is_recognised(sets: Path) -> None:
+    from mainstem.data.loaders import kuairand
+
+    assert kuairand.recognises(sets / "KuaiRand-Pure")
+    assert kuairand.load(sets / "KuaiRand-Pure").tables["impressions"].height == 31 * 2 * 4

@@ -77,7 +77,8 @@ def _record(wanted: Record, ended: Ended) -> Record:
     if ended.code == ABSENT:
         return replace(wanted, status="absent", why=str(ended.told.get("why", ended.last_words)))
     if ended.code or "fit_cpu_s" not in ended.told:
-        return replace(wanted, status="failed", why=f"exit code {ended.code}: {ended.last_words}")
+        why = str(ended.told.get("why", f"exit code {ended.code}: {ended.last_words}"))
+        return replace(wanted, status="failed", why=why, card=dict(ended.told.get("card", {})))
     return replace(
         wanted,
         status="measured",

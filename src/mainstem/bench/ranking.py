@@ -78,16 +78,23 @@ def _rows(context: Context, protocol: str, source: Path) -> tuple[Path, dict[str
     job = {"data": str(source), "log": str(context.scratch / f"{protocol}-{known}.log"), "protocol": protocol}
     record = context.measured(wanted, own_module("mainstem.bench.ranking_export"), job, lambda _: {})
     if record.status != "measured":
-        cause = DataError(record.why[-300:])
-        if "error" in record.why.lower() and "DataError" in record.why:
-            raise wrong_pack(protocol, source, cause)
-        raise BenchError(
-            f"the rows of {protocol!r} could not be written from {source}: {record.why[-300:]}",
-            code="bench-020",
-            hint="mainstem data check FOLDER says what is wrong with a log",
-        )
+        raise _refused(protocol, source, record)
     facts = record.card | {"rows": known, "log": job["log"], "rows_cpu_s": record.fit_cpu_s}
     return folder, facts
+
+
+def _refused(protocol: str, source: Path, record: Record) -> BenchError:
+    """What the export refused, with its own code where it is the benchmark's."""
+    code, hint = str(record.card.get("code", "")), str(record.card.get("hint", ""))
+    if code.startswith("data-"):
+        return wrong_pack(protocol, source, DataError(record.why, code=code, hint=hint))
+    if code.startswith("bench-"):
+        return BenchError(record.why, code=code, hint=hint)
+    return BenchError(
+        f"the rows of {protocol!r} could not be written from {source}: {record.why[-300:]}",
+        code="bench-020",
+        hint="mainstem data check FOLDER says what is wrong with a log",
+    )
 
 
 def _source(context: Context, protocol: str) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from mainstem.base.errors import MainstemError
 from mainstem.base.heads import HEADS, SURFACES
 from mainstem.bench.process import Stopwatch, read_job, write_answer
 from mainstem.bench.ranking_log import DAYS, REGIMES, RankingLog, Regime, settings
@@ -30,8 +31,19 @@ IDS: Final = ("user", "item", "creator", "category", "scenario")
 
 
 def main(path: str) -> int:
-    """Does one job: the log folder where it is missing, the rows, and what names them."""
-    job, watch = read_job(path), Stopwatch()
+    """Does one job; a refusal is told with its code."""
+    job = read_job(path)
+    try:
+        write_answer(job, _exported(job))
+    except MainstemError as error:
+        write_answer(job, {"why": error.message, "card": {"code": error.code, "hint": error.hint}})
+        return 1
+    return 0
+
+
+def _exported(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Makes the log folder where it is missing, the rows, and what names them."""
+    watch = Stopwatch()
     folder, place = Path(job["folder"]), Path(job["log"])
     if not (place / "impressions.parquet").is_file():
         import_log(Path(job["data"]), place)
@@ -42,8 +54,7 @@ def main(path: str) -> int:
     names = [name for side in ("user", "item", "cross") for name in taught.features.columns_of(side)]
     told = {"columns": names, "ids": list(IDS), "heads": list(HEADS), "sizes": _sizes(taught.catalog)}
     (folder / "about.json").write_bytes(msgspec.json.encode(told))
-    write_answer(job, {"fit_cpu_s": watch.seconds(), "card": _facts(rows, taught) | {"columns": len(names)}})
-    return 0
+    return {"fit_cpu_s": watch.seconds(), "card": _facts(rows, taught) | {"columns": len(names)}}
 
 
 def lesson_of(rows: RankingLog) -> Lesson:
