@@ -130,8 +130,10 @@ class EncoderModel:
     def _states(self, items: NDArray[np.int64], times_ms: Times) -> Array:
         shape, weights = self.shape, self.weights
         known = items < len(weights["vectors"])
-        scale = known.astype(np.float32) * np.float32(shape["dim"] ** 0.5)
-        x = weights["vectors"][np.where(known, items, 0)] * scale[:, :, None] + weights["places"][: items.shape[1]]
+        scale = np.where(known, shape["dim"] ** 0.5, 0.0).astype(np.float32)
+        x: Array = (
+            weights["vectors"][np.where(known, items, 0)] * scale[:, :, None] + weights["places"][: items.shape[1]]
+        )
         if shape["gaps"] and times_ms is not None:
             x = x + weights["gaps"][gap_buckets(times_ms)]
         forward = forward_of(shape["block"])
