@@ -63,7 +63,7 @@ def verdicts(
         found += [_ahead(told, name) for name in AHEAD_OF]
         found += _over_arms(told)
         if regime == "frozen":
-            found += [*_slices(told, slices), *_heads(told, heads)]
+            found += [*_slices(told, slices), *_heads(heads)]
     return replace(table, verdicts=tuple(found))
 
 
@@ -127,11 +127,12 @@ def _slices(told: Figures, slices: Mapping[str, Any]) -> list[Verdict]:
     return out
 
 
-def _heads(told: Figures, heads: Mapping[str, Mapping[str, float]]) -> list[Verdict]:
-    better = better_arm(told)
-    if better is None or not {better, UNIFIED} <= set(heads):
+def _heads(heads: Mapping[str, Mapping[str, float]]) -> list[Verdict]:
+    """Each head against the arm that is better at it: an arm that predicts no heads is no opponent there."""
+    arms = [heads[arm] for arm in ARMS if arm in heads]
+    if not arms or UNIFIED not in heads:
         return []
-    worst = min(heads[UNIFIED], key=lambda head: heads[UNIFIED][head] - heads[better].get(head, 0.0))
-    gap = heads[UNIFIED][worst] - heads[better].get(worst, 0.0)
-    target = f"no head's AUC of {UNIFIED} below {better}'s by more than {HEAD_MARGIN:g} (measured)"
-    return [Verdict(target, gap >= -HEAD_MARGIN, f"least: {worst} {gap:+.4f}")]
+    gaps = {head: value - max(one.get(head, 0.0) for one in arms) for head, value in heads[UNIFIED].items()}
+    worst = min(gaps, key=lambda head: gaps[head])
+    target = f"no head's AUC of {UNIFIED} below the better arm's at it by more than {HEAD_MARGIN:g} (measured)"
+    return [Verdict(target, gaps[worst] >= -HEAD_MARGIN, f"least: {worst} {gaps[worst]:+.4f}")]
