@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from mainstem.cli.options import HERE, AsJson, Folder, Quiet
+from mainstem.cli.options import HERE, AsJson, Folder, Quiet, Seed
 from mainstem.cli.terminal import NO, Terminal, table
 
 app = typer.Typer(
@@ -158,6 +158,36 @@ def daily(
             f"  it has learned test days {list(done.judged_days)}: `mainstem compare` judges it on rows it knows"
         )
     terminal.answer(asdict(done), f"{done.version} serves, learned up to {done.days[-1]}")
+
+
+@app.command()
+def distil(
+    requests: Annotated[int, typer.Option(min=20, help="Viewers each legacy ranker is asked for, a surface.")] = 5_000,
+    workspace: Folder = HERE,
+    seed: Seed = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Teaches students both legacy orders, for `value = "neutral"`. Exit code 3 when one is not close enough to move."""
+    from mainstem.workspace.distil import DistilPlan, distil_teachers
+    from mainstem.workspace.layout import Workspace
+    from mainstem.workspace.log import open_log, split
+
+    terminal, place = Terminal(as_json=as_json, quiet=quiet), Workspace.open(workspace)
+    log = open_log(place)
+    plan = DistilPlan(requests=requests, seed=place.settings.seed if seed is None else seed)
+    with terminal.step("distil") as step:
+        found = distil_teachers(place, log, split(place, log), plan, step.progress)
+        step.outcome = f"{sum(one.neutral for one in found)} of {len(found)} surfaces neutral"
+    told = [one.as_dict() for one in found]
+    rows = [{**one, "tau20": _mean(one["tau20"]), "overlap20": _mean(one["overlap20"])} for one in told]
+    terminal.answer(told, table(rows))
+    if not all(one.neutral for one in found):
+        raise typer.Exit(NO)
+
+
+def _mean(span: tuple[float, float, float]) -> str:
+    return f"{span[0]:.3f} [{span[1]:.3f}, {span[2]:.3f}]"
 
 
 def _stability_text(judged: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mainstem.cli import data, dataset, features, parity
+from mainstem.cli import bench, data, dataset, export, features, models, parity
 from mainstem.cli.options import HERE, AsJson, Folder, Quiet, Seed
 from mainstem.cli.terminal import NO, Terminal, table, why_text
 
@@ -24,6 +24,10 @@ app.add_typer(data.app, name="data")
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(features.app, name="features")
 app.add_typer(parity.app, name="parity")
+app.add_typer(models.app, name="models")
+app.add_typer(export.app, name="export")
+app.add_typer(bench.app, name="bench")
+app.command()(export.bring)
 config = typer.Typer(no_args_is_help=True, help="What is set, and by whom.")
 app.add_typer(config, name="config")
 

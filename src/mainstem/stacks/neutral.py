@@ -8,18 +8,21 @@ here is computed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from mainstem.base.errors import ConfigError
 from mainstem.base.heads import PREDICTIONS
-from mainstem.base.request import Floats, Request, Rows
-from mainstem.features.catalog import Catalog
+from mainstem.base.request import Floats, Ids, Request, Rows
+from mainstem.base.settings import Settings
+from mainstem.features.feedback import FeedbackBatch
 from mainstem.ranking.student import Student
-from mainstem.stacks.stage import Ranker
+from mainstem.stacks.stage import Ranker, Stack
 from mainstem.stacks.teachers import Teacher
+from mainstem.value.expression import Expression, SurfaceValues
 
 NEUTRAL: Final = "neutral"
 """How a surface's value names the column."""
@@ -39,15 +42,15 @@ class WithNeutral:
     Args:
         ranker: The unified ranker.
         taught: By surface; surfaces that do not read ``neutral`` need none and get zeros.
-        catalog: Whose rows candidates are.
+        ids: Item id of each row of the unified catalog, the unknown item's last.
     """
 
     heads: tuple[str, ...] = (*PREDICTIONS, NEUTRAL)
 
-    def __init__(self, ranker: Ranker, taught: Mapping[str, Taught], catalog: Catalog) -> None:
+    def __init__(self, ranker: Ranker, taught: Mapping[str, Taught], ids: Ids) -> None:
         self._ranker = ranker
         self._taught = dict(taught)
-        self._ids = np.append(catalog.items.ids, np.int64(-1))
+        self._ids = ids
 
     def predict(self, request: Request, user: Any, rows: Rows, features: Floats) -> Floats:
         """One row of predictions a candidate, ``neutral`` last. Shapes: [n, 9]."""
@@ -61,16 +64,79 @@ class WithNeutral:
         return out
 
 
-def check_taught(reads: Mapping[str, bool], taught: Mapping[str, Taught]) -> None:
-    """Every surface whose value reads ``neutral`` has somebody who can say it.
+class TeachersMemory:
+    """A teacher's memory inside the unified stack: it sees what happens, in its own catalog's rows.
+
+    Args:
+        teacher: Whose memory.
+        ids: Item id of each row of the unified catalog, the unknown item's last.
+    """
+
+    def __init__(self, teacher: Teacher, ids: Ids) -> None:
+        self._stack = teacher.stack
+        self._ids = ids
+
+    def apply(self, feedback: FeedbackBatch) -> None:
+        """Takes in outcomes."""
+        self._stack.apply(feedback)
+
+    def served(self, request: Request, rows: Rows) -> None:
+        """Takes in what was just shown, whoever ranked it: the teacher's fatigue and debts are about the viewer."""
+        known = self._stack.catalog.item_rows(self._ids[rows])
+        for memory in self._stack.memories:
+            memory.served(request, known)
+
+    def save(self, path: Path) -> None:
+        """Writes the memory for a restart."""
+        self._kept().save(path)
+
+    def load(self, path: Path) -> None:
+        """Takes the memory from a file that ``save`` wrote."""
+        self._kept().load(path)
+
+    def _kept(self) -> Any:
+        """What can be stored: the reader itself, or the state behind it."""
+        reader = self._stack.memories[0]
+        return reader if hasattr(reader, "save") else reader.state  # type: ignore[attr-defined]
+
+
+def surface_values(settings: Settings) -> dict[str, Expression]:
+    """What each surface values, as an expression that may name ``neutral`` beside the heads."""
+    served = settings.served().items()
+    return {name: Expression(one.value, WithNeutral.heads, f"surfaces.{name}.value") for name, one in served}
+
+
+def reading_neutral(settings: Settings) -> set[str]:
+    """Surfaces whose value reads ``neutral``."""
+    return {name for name, one in surface_values(settings).items() if NEUTRAL in one.reads}
+
+
+def with_neutral(stack: Stack, settings: Settings, taught: Mapping[str, Taught]) -> Stack:
+    """The stack with the column its surfaces' values ask for; as it is when none asks.
+
+    Args:
+        stack: The unified stack.
+        settings: What each surface values.
+        taught: Teacher and student, by surface; their teachers' memories move with the stack's from here on.
 
     Raises:
-        ConfigError: One has not (``value-003``).
+        ConfigError: A surface asks and nobody was taught it (``value-003``).
     """
-    alone = [name for name, does in reads.items() if does and name not in taught]
+    asking = reading_neutral(settings)
+    if not asking:
+        return stack
+    alone = sorted(asking - set(taught))
     if alone:
         raise ConfigError(
             f"the value of {', '.join(alone)} reads {NEUTRAL!r}, but no student of a legacy stack was taught that surface",
             code="value-003",
             hint="mainstem models distil",
         )
+    known = {id(one.teacher): one.teacher for name, one in taught.items() if name in asking}
+    ids = np.append(stack.catalog.items.ids, np.int64(-1))
+    return replace(
+        stack,
+        ranker=WithNeutral(stack.ranker, {name: taught[name] for name in asking}, ids),
+        value=SurfaceValues(surface_values(settings), WithNeutral.heads),
+        memories=(*stack.memories, *(TeachersMemory(one, ids) for one in known.values())),
+    )

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from mainstem.base.heads import HEADS
 from mainstem.base.request import Floats, Ids, Request, Rows
-from mainstem.features.feedback import FeedbackBatch
 from mainstem.ranking.student import OPEN, Student
 from mainstem.stacks.stage import Stack
 
@@ -103,10 +102,3 @@ class Teacher:
         p = 1.0 / (1.0 + np.exp(-targets.astype(np.float64)))
         slope = np.where(self.open, (p * (1.0 - p)).mean(axis=0), 1.0)
         return np.abs(weights[surface][self.learned] * slope).astype(np.float32)
-
-    def apply(self, feedback: FeedbackBatch) -> None:
-        """Takes in outcomes."""
-        self.stack.apply(feedback)
-
-    def served(self, request: Request, rows: Rows) -> None:
-        """Nothing: rows are those of another catalog, and what was served comes back as feedback."""

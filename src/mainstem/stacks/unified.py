@@ -13,11 +13,12 @@ from mainstem.features.unified_state import FeatureState
 from mainstem.ranking.model import Model
 from mainstem.retrieval.follows import Follows
 from mainstem.retrieval.trained import Retrieval
+from mainstem.stacks.neutral import surface_values
 from mainstem.stacks.ranker import CalibratedRanker
 from mainstem.stacks.retrieving import QUOTAS, sources_of, union_of
 from mainstem.stacks.stage import Stack
 from mainstem.stacks.viewer import LiveFeatures, SeenByViewer
-from mainstem.value.expression import Expression, SurfaceValues
+from mainstem.value.expression import SurfaceValues
 
 
 def unified(
@@ -45,10 +46,7 @@ def unified(
         union=union_of(sources, surfaces, retrieval),
         features=features,
         ranker=CalibratedRanker(model.network(catalog), model.calibrators(), names),
-        value=SurfaceValues(
-            {name: Expression(one.value, PREDICTIONS, f"surfaces.{name}.value") for name, one in surfaces.items()},
-            PREDICTIONS,
-        ),
+        value=SurfaceValues(surface_values(settings), PREDICTIONS),
         control=_control(catalog, surfaces, [one.name for one in sources], settings.seed),
         memories=(features, follows),
         quotas={name: {**QUOTAS, **one.sources} for name, one in surfaces.items()},

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,24 +12,18 @@ from numpy.typing import NDArray
 
 from mainstem.base.errors import ModelError
 from mainstem.base.request import Ids, Request
-from mainstem.base.settings import TEACHER_OF
 from mainstem.data.log import Log, Split
 from mainstem.evaluate.agreement import agreement
 from mainstem.features.catalog import Catalog
-from mainstem.ranking.student import Student, Tower, load_student
-from mainstem.stacks.content_first import content_first
-from mainstem.stacks.interest_first import interest_first
+from mainstem.ranking.student import Student, Tower
 from mainstem.stacks.run import pool_of
 from mainstem.stacks.stage import Stack
 from mainstem.stacks.teachers import Asked, Teacher
 from mainstem.workspace.layout import Workspace
 from mainstem.workspace.platform import open_stack
+from mainstem.workspace.students import students_folder, teacher_of, teachers
 
 Progress = Callable[[float, str], None]
-PORTS: Mapping[str, Callable[[Path, Log, int | None], Stack]] = {
-    "content-first": content_first,
-    "interest-first": interest_first,
-}
 TAU, OVERLAP = 0.9, 0.8
 """What a student has to reach on its surface before the surface may move: mean tau and mean overlap at 20."""
 
@@ -72,21 +65,10 @@ class Likeness:
         """Whether both means are reached."""
         return self.tau[0] >= TAU and self.overlap[0] >= OVERLAP
 
-
-def teachers(workspace: Workspace, log: Log, until: int | None) -> dict[str, Teacher]:
-    """Both legacy stacks, ported, as they were before a day."""
-    return {name: Teacher(port(workspace.legacy_model(name), log, until)) for name, port in PORTS.items()}
-
-
-def students_folder(workspace: Workspace, teacher: str) -> Path:
-    """Where a teacher's student lies."""
-    return workspace.folder / "models" / "students" / teacher
-
-
-def load_students(workspace: Workspace) -> dict[str, Student]:
-    """Every student there is, by teacher."""
-    found = {name: students_folder(workspace, name) for name in PORTS}
-    return {name: load_student(folder) for name, folder in found.items() if (folder / "student.json").exists()}
+    def as_dict(self) -> dict[str, Any]:
+        """As evidence."""
+        said = {"surface": self.surface, "teacher": self.teacher, "requests": self.requests}
+        return said | {"tau20": self.tau, "overlap20": self.overlap, "neutral": self.neutral}
 
 
 def distil_teachers(
@@ -104,22 +86,12 @@ def distil_teachers(
             progress((at + share) / len(known), f"{name}: {what}")
 
         student, likeness = _taught(unified, teacher, surfaces, log, parts, plan, note)
-        card = {"log": log.manifest.sha256, "split": parts.sha256, "likeness": [_told(one) for one in likeness]}
+        card = {"log": log.manifest.sha256, "split": parts.sha256, "likeness": [one.as_dict() for one in likeness]}
         student = Student(student.inputs, student.open, student.towers, {**student.card, **card})
         student.save(students_folder(workspace, name))
         found += likeness
-    workspace.write_evidence("neutral", [_told(one) for one in found])
+    workspace.write_evidence("neutral", [one.as_dict() for one in found])
     return found
-
-
-def teacher_of(workspace: Workspace, surface: str) -> str:
-    """Which legacy stack carries a surface today."""
-    return workspace.settings.served()[surface].teacher or TEACHER_OF.get(surface, "content-first")
-
-
-def _told(one: Likeness) -> dict[str, Any]:
-    said = {"surface": one.surface, "teacher": one.teacher, "requests": one.requests}
-    return said | {"tau20": one.tau, "overlap20": one.overlap, "neutral": one.neutral}
 
 
 def _taught(

@@ -19,16 +19,19 @@ from mainstem.features.unified_state import FeatureState
 from mainstem.ranking.model import Model, load_model
 from mainstem.stacks.follow import Follower
 from mainstem.stacks.live import Live, OffsetClock, popular_rows
+from mainstem.stacks.neutral import reading_neutral, with_neutral
 from mainstem.stacks.remote import RemoteStack
 from mainstem.stacks.stage import Stack
 from mainstem.stacks.unified import unified
 from mainstem.stacks.why import Why
 from mainstem.store.event_log import EventLog
+from mainstem.workspace.bring import with_brought
 from mainstem.workspace.definitions import attribute_tables, feature_set
 from mainstem.workspace.layout import Workspace
 from mainstem.workspace.log import open_log
 from mainstem.workspace.registry import version_of
 from mainstem.workspace.retrieval import open_retrieval
+from mainstem.workspace.students import open_taught
 
 _STEP = 20_000
 """Events applied at once while a state is made: small enough that day windows move on."""
@@ -59,6 +62,7 @@ def open_stack(workspace: Workspace, log: Log | None = None, until: int | None =
     Raises:
         ModelError: There is no model, or one for other features (``model-001``, ``model-002``).
         DataError: There is no log (``data-001``).
+        ConfigError: A surface's value asks for a legacy order nobody was taught (``value-003``).
     """
     log = open_log(workspace) if log is None else log
     model = load_model(workspace.unified_model, feature_set(workspace))
@@ -68,7 +72,9 @@ def open_stack(workspace: Workspace, log: Log | None = None, until: int | None =
     stack = unified(state.catalog, model, state, workspace.settings, _end_ms(log, until), open_retrieval(workspace))
     for memory in stack.memories[1:]:
         memory.apply(FeedbackBatch.from_frame(log.impressions, surfaces))
-    return stack
+    asking = reading_neutral(workspace.settings)
+    stack = with_neutral(stack, workspace.settings, open_taught(workspace, log, until, asking))
+    return with_brought(workspace, stack)
 
 
 def renewed_state(workspace: Workspace, log: Log) -> FeatureState:
