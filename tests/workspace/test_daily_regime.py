@@ -65,5 +65,5 @@ def test_what_is_known_when_a_row_is_scored(regime: Regime, wanted: int | list[i
 
 
 def test_daily_is_judged_like_frozen_and_only_when_asked_for() -> None:
-    assert SCORE["daily"] == SCORE["frozen"] == "head"
+    assert (SCORE["frozen"], SCORE["daily"], SCORE["continuous"]) == ("head", "order", "order")
     assert "daily" not in REGIMES

@@ -20,7 +20,8 @@ from mainstem.base.errors import ModelError
 from mainstem.ranking.onnx_network import OnnxRanker
 from mainstem.stacks.run import run
 from mainstem.stacks.stage import Stack
-from mainstem.workspace.bring import bring, brought_folder, load_brought, shadow_brought, with_brought
+from mainstem.workspace.bring import bring, shadow_brought
+from mainstem.workspace.brought import brought_folder, load_brought, with_brought
 from mainstem.workspace.export import HeadLoss, export_onnx, refuse_loss
 from mainstem.workspace.layout import Workspace
 from mainstem.workspace.log import open_log

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from mainstem.base.errors import ModelError, StoreError, did_you_mean
+from mainstem.base.errors import ModelError, StoreError
 from mainstem.base.heads import HEADS
 from mainstem.evaluate.metrics import auc, log_loss
 from mainstem.features.language.feature_set import FeatureSet
@@ -26,15 +26,14 @@ from mainstem.parity.trace import from_slate
 from mainstem.ranking.brought import (
     BroughtRanker,
     Fitted,
-    input_columns,
     nothing_fitted,
     read_brought,
-    read_declaration,
 )
 from mainstem.ranking.calibrate import Calibrators, fit_calibrators
 from mainstem.ranking.model import load_model
 from mainstem.stacks.run import run
 from mainstem.stacks.stage import Stack
+from mainstem.workspace.brought import DECLARED, LEARNED, brought_folder, fingerprints_of, load_brought
 from mainstem.workspace.definitions import feature_set
 from mainstem.workspace.export import LoggedInputs, logged_inputs, silent
 from mainstem.workspace.layout import Workspace
@@ -43,8 +42,6 @@ from mainstem.workspace.shadow import sample_requests
 
 Progress = Callable[[float, str], None]
 
-DECLARED: Final = "ranker.json"
-LEARNED: Final = "learned.json"
 _WIDTH: Final = 1.5
 """Log odds that one standard deviation of a score becomes before calibration: well inside the tabulated maps."""
 
@@ -73,11 +70,6 @@ class Brought:
     missing: tuple[str, ...]
     rows: int
     heads: tuple[BroughtHead, ...]
-
-
-def brought_folder(workspace: Workspace, name: str) -> Path:
-    """Where a brought model lies."""
-    return workspace.folder / "models" / "brought" / name
 
 
 def bring(workspace: Workspace, declaration: Path, progress: Progress = silent) -> Brought:
@@ -124,7 +116,7 @@ def bring(workspace: Workspace, declaration: Path, progress: Progress = silent) 
         "scales": fitted.scales.tolist(),
         "calibration": fitted.calibrators.as_dict() if fitted.calibrators else {},
         "sha256": digest,
-        "features": _fingerprints(ranker.columns, features),
+        "features": fingerprints_of(ranker.columns, features),
         "card": asdict(made),
     }
     _store(folder, file, msgspec.structs.replace(said, name=name), learned)
@@ -158,48 +150,6 @@ def fit_brought(
     return replace(start, calibrators=Calibrators.from_dict(held))
 
 
-def load_brought(workspace: Workspace, name: str) -> BroughtRanker:
-    """A model that was brought before, with what was learned then.
-
-    Raises:
-        ModelError: There is none of this name (``model-074``), its file or a feature it reads has changed since
-            (``model-076``), or it no longer fits (``model-060`` to ``model-073``).
-    """
-    folder, features = brought_folder(workspace, name), feature_set(workspace)
-    try:
-        held: dict[str, Any] = json.loads((folder / LEARNED).read_text(encoding="utf-8"))
-        fitted = Fitted(
-            np.array(held["fill"], np.float32),
-            np.array(held["scales"], np.float32),
-            Calibrators.from_dict(held["calibration"]) if held["calibration"] else None,
-        )
-        digest, fingerprints = held["sha256"], held["features"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        there = folder.parent.iterdir() if folder.parent.is_dir() else ()
-        raise ModelError(
-            f"no brought model {name!r} can be read ({type(error).__name__})",
-            code="model-074",
-            hint=did_you_mean(name, [one.name for one in there]) + "; bring it with `mainstem bring`",
-        ) from None
-    said = read_declaration(folder / DECLARED)
-    now = _fingerprints(input_columns(said, features), features)
-    changed = sorted(one for one in fingerprints if fingerprints[one] != now.get(one))
-    if changed or hashlib.sha256((folder / said.file).read_bytes()).hexdigest() != digest:
-        what = f"the features {', '.join(changed[:5])}" if changed else f"the file {said.file!r}"
-        raise ModelError(
-            f"{what} of the brought model {name!r} changed since it was brought",
-            code="model-076",
-            hint="train it on the features of now and bring it again: `mainstem bring`",
-        )
-    return read_brought(folder / DECLARED, features, fitted)
-
-
-def with_brought(workspace: Workspace, stack: Stack) -> Stack:
-    """The stack with the brought model that ``[ranker] brought`` names in place of the network; as it is without one."""
-    name = workspace.settings.ranker.brought
-    return replace(stack, ranker=load_brought(workspace, name)) if name else stack
-
-
 def shadow_brought(workspace: Workspace, stack: Stack, name: str, requests: int = 300) -> ShadowDiff:
     """Where slates of the stack as it is and with a brought model part, on logged requests as of the end of the log."""
     log = open_log(workspace)
@@ -228,12 +178,6 @@ def _head(
         log_loss(first, label) if both else None,
         log_loss(last, label) if both else None,
     )
-
-
-def _fingerprints(columns: tuple[str, ...], features: FeatureSet) -> dict[str, str]:
-    """The meaning of each feature that a model reads."""
-    owners = {features.owner_of[column].name for column in columns}
-    return {name: features.fingerprints[name] for name in sorted(owners)}
 
 
 def _store(folder: Path, file: Path, said: Any, learned: dict[str, Any]) -> None:

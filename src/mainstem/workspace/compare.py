@@ -42,7 +42,7 @@ happened before its own day; ``continuous``, every outcome up to a minute ago. O
 across a user's requests: within a window whose total is fixed, an order that merely counts a user's luck so far scores high on
 GAUC (docs/concepts/side-by-side.md)."""
 
-SCORE: Final[dict[Regime, Literal["head", "order"]]] = {"frozen": "head", "daily": "head", "continuous": "order"}
+SCORE: Final[dict[Regime, Literal["head", "order"]]] = {"frozen": "head", "daily": "order", "continuous": "order"}
 """What the unified stack orders a user's requests by: its long-view head, or that and what it learned of moments."""
 
 REGIMES: Final[tuple[Regime, ...]] = ("frozen", "continuous")

@@ -25,7 +25,7 @@ from mainstem.stacks.stage import Stack
 from mainstem.stacks.unified import unified
 from mainstem.stacks.why import Why
 from mainstem.store.event_log import EventLog
-from mainstem.workspace.bring import with_brought
+from mainstem.workspace.brought import with_brought
 from mainstem.workspace.definitions import attribute_tables, feature_set
 from mainstem.workspace.layout import Workspace
 from mainstem.workspace.log import open_log
@@ -73,8 +73,8 @@ def open_stack(workspace: Workspace, log: Log | None = None, until: int | None =
     for memory in stack.memories[1:]:
         memory.apply(FeedbackBatch.from_frame(log.impressions, surfaces))
     asking = reading_neutral(workspace.settings)
-    stack = with_neutral(stack, workspace.settings, open_taught(workspace, log, until, asking))
-    return with_brought(workspace, stack)
+    taught = open_taught(workspace, log, until, asking)
+    return with_neutral(with_brought(workspace, stack), workspace.settings, taught)
 
 
 def renewed_state(workspace: Workspace, log: Log) -> FeatureState:
