@@ -64,6 +64,6 @@ def test_what_is_known_when_a_row_is_scored(regime: Regime, wanted: int | list[i
     assert (found.tolist() if isinstance(found, np.ndarray) else found) == wanted
 
 
-def test_daily_is_judged_like_frozen_and_only_when_asked_for() -> None:
+def test_daily_is_ordered_like_continuous_and_only_when_asked_for() -> None:
     assert (SCORE["frozen"], SCORE["daily"], SCORE["continuous"]) == ("head", "order", "order")
     assert "daily" not in REGIMES

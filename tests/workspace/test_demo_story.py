@@ -11,7 +11,7 @@ from mainstem.cli.demo import run_demo
 from mainstem.cli.terminal import Terminal
 from mainstem.data.world import WorldSettings
 from mainstem.workspace import migrate, prepare
-from mainstem.workspace.layout import Workspace
+from mainstem.workspace.layout import LEGACY, Workspace
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_the_demo_ends_in_one_answer_and_the_same_seed_gives_the_same(small_worl
         run_demo(Terminal(as_json=True), tmp_path / name, None, made=True, seed=5)
         told = capsys.readouterr()
         answers.append(json.loads(told.out))
-        for step in ("data", "unified", "content-first", "interest-first", "side by side", "shadow diff", "migration"):
+        for step in ("data", "unified", "retrieval", *LEGACY, "side by side", "shadow diff", "migration"):
             assert f"  {step} " in told.err
         assert "made: made world, seed 5" in told.err
         assert told.err.count("mainstem") >= 3, "two next commands and the address of the pages"

@@ -24,7 +24,7 @@ def examine(folder: Path) -> list[dict[str, str]]:
         _row("python", platform.python_version(), sys.version_info >= (3, 11)),
         _row("cores", str(os.cpu_count()), True),
         *(_package(name) for name in PACKAGES),
-        _package("torch", needed=False),
+        *(_package(name, needed=False) for name in ("torch", "faiss-cpu", "onnx", "onnxruntime")),
         _row("legacy programs", _legacy(), _legacy() != "not found", needed=False),
         _row(
             "real log", str(real_pack() or "not found; the demo makes a world"), real_pack() is not None, needed=False
@@ -37,6 +37,8 @@ def examine(folder: Path) -> list[dict[str, str]]:
     rows.append(
         _row("unified model", str(place.unified_model), (place.unified_model / "model.json").is_file(), needed=False)
     )
+    retrieval = place.folder / "models" / "retrieval"
+    rows.append(_row("retrieval models", str(retrieval), retrieval.is_dir(), needed=False))
     return rows
 
 
