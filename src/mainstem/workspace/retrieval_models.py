@@ -35,7 +35,7 @@ LINEAR: Final = LinearSettings(
     kept=KEPT,
 )
 WEIGHTS: Final = {"together": 1.0, "far": 0.5, "marks/far": 0.1, "alike": 0.1}
-"""What each table counts in the one that serves; chosen on KuaiRand-Pure's validation day (docs/concepts/retrieval.md)."""
+"""What each table counts in the one that serves: the first two chosen on KuaiRand-Pure's validation day, content set by hand."""
 
 
 def taken(log: Log, until: int) -> Sequences:
