@@ -162,7 +162,7 @@ def daily(
 
 @app.command()
 def distil(
-    requests: Annotated[int, typer.Option(min=20, help="Viewers each legacy ranker is asked for, a surface.")] = 5_000,
+    requests: Annotated[int, typer.Option(min=20, help="Viewers each legacy ranker is asked for, a surface.")] = 4_000,
     workspace: Folder = HERE,
     seed: Seed = None,
     as_json: AsJson = False,

@@ -39,11 +39,11 @@ class DistilPlan:
         judged: Share of the viewers whose requests only judge.
     """
 
-    requests: int = 5_000
+    requests: int = 4_000
     each: int = 120
     pool: int = 300
     judged: float = 0.08
-    epochs: int = 24
+    epochs: int = 40
     seed: int = 0
 
 
@@ -117,11 +117,13 @@ def _taught(
         for number, request in enumerate(asked):
             ids = _pool(unified, request, plan.pool)
             ours = teacher.ask(request, ids)
+            heads = teacher.heads(ours)
+            values = teacher.values(ours, heads)
             if number < held:
-                judged[surface].append((ours, teacher.values(ours, teacher.heads(ours))))
+                judged[surface].append((ours, values))
             else:
-                drawn = np.random.default_rng([plan.seed, number]).permutation(len(ids))[: plan.each]
-                rows.append((ours.inputs[drawn].astype(np.float32), teacher.targets(teacher.heads(ours)[drawn])))
+                drawn = _drawn(values, plan.each, np.random.default_rng([plan.seed, number]))
+                rows.append((ours.inputs[drawn].astype(np.float32), teacher.targets(heads[drawn])))
             if number % 200 == 0:
                 progress((at + 0.6 * number / len(asked)) / len(surfaces), f"asking it about {surface}")
         targets = np.concatenate([target for _, target in rows])
@@ -136,6 +138,13 @@ def _taught(
         towers[surface] = distil(taught, DistilSettings(epochs=plan.epochs, seed=plan.seed), note)
     student = Student(teacher.inputs, teacher.open, towers, {"teacher": teacher.name})
     return student, [likeness(teacher, student, surface, cases, plan.seed) for surface, cases in judged.items()]
+
+
+def _drawn(values: NDArray, each: int, random: np.random.Generator) -> NDArray[np.int64]:
+    """Which candidates are taught: half of them the teacher's best, where the order is shown, the others from all the rest."""
+    order = np.argsort(-values, kind="stable")
+    best, rest = order[: each // 2], order[each // 2 :]
+    return np.concatenate([best, random.permutation(rest)[: each - len(best)]])
 
 
 def likeness(

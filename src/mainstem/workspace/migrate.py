@@ -18,6 +18,7 @@ from mainstem.workspace.layout import LEGACY, Workspace
 from mainstem.workspace.log import split
 from mainstem.workspace.platform import open_stack
 from mainstem.workspace.programs import serving
+from mainstem.workspace.retrieval import train_retrieval
 from mainstem.workspace.train import legacy_in_training, train_unified
 
 Progress = Callable[..., None]
@@ -77,7 +78,9 @@ def _train_in(world: World, workspace: Workspace, seed: int, progress: Progress)
     log = read_log(place.log)
     parts = split(Workspace(place.folder, workspace.settings), log)
     with legacy_in_training(place, parts.validation_day, seed) as training:
-        train_unified(place, log, parts, seed, lambda share, what="": progress(0.5 * share, "training in a made world"))
+        told = "training in a made world"
+        model = train_unified(place, log, parts, seed, lambda share, what="": progress(0.4 * share, told))
+        train_retrieval(place, log, parts, model, seed, lambda share, what="": progress(0.4 + 0.1 * share, told))
         for done in training.values():
             done.result()
     return place
