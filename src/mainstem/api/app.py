@@ -15,6 +15,7 @@ from mainstem.api.events import Events
 from mainstem.api.explain import Explain
 from mainstem.api.features import ReadFeatures, ReloadFeatures
 from mainstem.api.health import Health, Metrics, Ready, Shadow
+from mainstem.api.items import ChangeItem, WithdrawnItemsList
 from mainstem.api.mirror import Mirror
 from mainstem.api.openapi import OpenApi
 from mainstem.api.problems import LastResort, web_problem
@@ -68,6 +69,8 @@ def _routes(service: Service) -> list[Route]:
         Route("/v1/explain", Explain(service), methods=["GET"]),
         Route("/v1/features", ReadFeatures(service), methods=["GET"]),
         Route("/v1/features/reload", ReloadFeatures(service), methods=["POST"]),
+        Route("/v1/items/withdrawn", WithdrawnItemsList(service), methods=["GET"]),
+        Route("/v1/items/{item:path}", ChangeItem(service), methods=["DELETE", "PUT"]),
         Route("/v1/health", Health(service), methods=["GET"]),
         Route("/v1/ready", Ready(service), methods=["GET"]),
         Route("/v1/shadow", Shadow(service), methods=["GET"]),

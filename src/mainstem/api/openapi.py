@@ -16,12 +16,14 @@ from mainstem.api.schemas import (
     ExplainAnswer,
     FeaturesAnswer,
     HealthAnswer,
+    ItemAnswer,
     Problem,
     RankAnswer,
     RankBody,
     ReadyAnswer,
     ReloadAnswer,
     ShadowAnswer,
+    WithdrawnAnswer,
 )
 from mainstem.data.records import MAX_EVENTS, Feedback
 
@@ -52,6 +54,7 @@ class RouteDoc:
 
 
 _BUSY = ((429, "Too many requests; Retry-After says when to come back"), (503, "Not ready, or the disk refused"))
+_ITEM = ((401, "No valid token"), (404, "The catalog does not hold it"), (409, "Not possible here"), *_BUSY)
 _EVENT = {"request_id": 41, "user_id": 7, "item_id": 99, "surface": "feed", "time_ms": 1650812741436, "click": 1}
 
 ROUTES = (
@@ -116,6 +119,25 @@ ROUTES = (
         ReloadAnswer,
         refusals=((400, "The definitions make no sense"), (401, "No valid token"), (409, "It is being done already")),
     ),
+    RouteDoc(
+        "DELETE",
+        "/v1/items/{item}",
+        "Withdraws an item: from the next request on no slate holds it; needs the token",
+        ItemAnswer,
+        parameters=(("item", "path", True, "string"),),
+        refusals=_ITEM,
+        token=True,
+    ),
+    RouteDoc(
+        "PUT",
+        "/v1/items/{item}",
+        "Puts a withdrawn item back; needs the token",
+        ItemAnswer,
+        parameters=(("item", "path", True, "string"),),
+        refusals=_ITEM,
+        token=True,
+    ),
+    RouteDoc("GET", "/v1/items/withdrawn", "Every withdrawn item", WithdrawnAnswer),
     RouteDoc("GET", "/v1/health", "Whether the process lives", HealthAnswer),
     RouteDoc(
         "GET", "/v1/ready", "Whether requests should come here", ReadyAnswer, refusals=((503, "Not now; see reasons"),)

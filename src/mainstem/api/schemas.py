@@ -122,6 +122,21 @@ class EventsAnswer(msgspec.Struct, frozen=True):
     applied: bool
 
 
+class ItemAnswer(msgspec.Struct, frozen=True):
+    """What holds for an item from the next request on, in every process within a quarter of a second."""
+
+    item_id: int
+    withdrawn: bool
+    changed: bool
+    """False when it was so already."""
+
+
+class WithdrawnAnswer(msgspec.Struct, frozen=True):
+    """Every item that nobody is shown until it is put back."""
+
+    item_ids: list[int]
+
+
 class HealthAnswer(msgspec.Struct, frozen=True):
     """The process is alive."""
 

@@ -70,7 +70,10 @@ class Service:
         self.lane.start()
         if self.mirror is not None:
             self.mirror.start()
-        self._tasks = [asyncio.create_task(self._follow(), name="follow")]
+        self._tasks = [
+            asyncio.create_task(self._follow(), name="follow"),
+            asyncio.create_task(self._follow_withdrawals(), name="withdrawals"),
+        ]
 
     async def stop(self) -> None:
         """Answers what was taken, writes what waits, keeps the state."""
@@ -136,6 +139,15 @@ class Service:
             except Exception:
                 LOG.exception("the event log could not be followed; trying again")
                 await asyncio.sleep(POLL_S)
+
+    async def _follow_withdrawals(self) -> None:
+        """Takes in what other processes withdrew, for ever; at a start already while the memories catch up."""
+        while True:
+            await asyncio.sleep(POLL_S)
+            try:
+                await asyncio.to_thread(self.live.follow_withdrawals)
+            except Exception:
+                LOG.exception("the withdrawn items could not be read; trying again")
 
     async def _catch_up(self) -> None:
         self._wake.clear()

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mainstem.base.request import Pool, Request, Rows
+from mainstem.base.withdrawn import Withdrawn
 
 FINE: Final = 0
 VIOLATING: Final = 1
@@ -26,6 +27,23 @@ class Filter(Protocol):
     def removes(self, request: Request, user: Any, pool: Pool) -> NDArray[np.bool_]:
         """True where the candidate is removed. Shapes: [n]."""
         ...
+
+
+class Gone:
+    """Whether an item was withdrawn while serving: nobody is shown it, wherever it comes from.
+
+    Args:
+        withdrawn: What is withdrawn now.
+    """
+
+    name = "withdrawn"
+
+    def __init__(self, withdrawn: Withdrawn) -> None:
+        self._withdrawn = withdrawn
+
+    def removes(self, request: Request, user: Any, pool: Pool) -> NDArray[np.bool_]:
+        """True for withdrawn items."""
+        return self._withdrawn.mask[pool.rows]
 
 
 class Integrity:

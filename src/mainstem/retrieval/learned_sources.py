@@ -51,7 +51,8 @@ class NextItems:
             return NOTHING
         weights = self._weights[liked] * self._decay[: len(liked), None]
         scores = np.bincount(self._rows[liked].ravel(), weights.ravel(), len(self._rows)).astype(np.float64, copy=False)
-        scores[self._unseen.rows(request, user)] = 0.0
+        scores[self._unseen.seen(request, user)] = 0.0
+        scores[self._unseen.withdrawn.rows] = 0.0
         rows = top_k(scores, limit)
         rows = rows[scores[rows] > 0]
         return Found(rows=rows, scores=scores[rows])
@@ -88,7 +89,7 @@ class ItemToItem:
         query = self.query(user.liked_rows)
         if query is None:
             return NOTHING
-        found = self.index.search(query, limit + len(self._unseen.rows(request, user)))
+        found = self.index.search(query, self._unseen.enough(request, user, limit))
         return self._unseen.of(request, user, found, limit)
 
 
@@ -128,7 +129,7 @@ class Encoded:
         places = places[places >= 0][::-1]
         if not len(places):
             return NOTHING
-        found = self.index.search(self._queries(places), limit + len(self._unseen.rows(request, user)))
+        found = self.index.search(self._queries(places), self._unseen.enough(request, user, limit))
         return self._unseen.of(request, user, found, limit)
 
     def _queries(self, places: NDArray[np.integer]) -> Vectors:
@@ -179,7 +180,7 @@ class Fresh:
         if shown is not self._made_of:
             self._renew(shown, request.now_ms)
         query = self._taste(user.liked_rows)
-        more = limit + len(self._unseen.rows(request, user))
+        more = self._unseen.enough(request, user, limit)
         if query is None:
             rows = self._newest[:more]
             found = Found(rows, self._created_ms[rows].astype(np.float64))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mainstem.base.order import best_first
 from mainstem.base.request import NOTHING, Floats, Found, Request, Rows
 from mainstem.base.seeds import uniforms
+from mainstem.base.withdrawn import Withdrawn
 from mainstem.retrieval.search import top_k
 
 
@@ -43,28 +44,34 @@ class Rates(Protocol):
 
 
 class Unseen:
-    """Leaves out what the viewer would not be shown again anyway, so that a source's quota is not spent on it.
+    """Leaves out what the viewer would not be shown anyway, seen or withdrawn, so that a source's quota is not spent on it.
 
     Args:
         catalog_size: Rows.
         last: By surface, how many of the viewer's last impressions its rules keep from being shown again.
+        withdrawn: What nobody is shown; None when nothing ever is.
     """
 
-    def __init__(self, catalog_size: int, last: Mapping[str, int]) -> None:
+    def __init__(self, catalog_size: int, last: Mapping[str, int], withdrawn: Withdrawn | None = None) -> None:
         self._marks = np.zeros(catalog_size, np.bool_)
         self._last = last
+        self.withdrawn = Withdrawn(catalog_size) if withdrawn is None else withdrawn
 
-    def rows(self, request: Request, user: Viewer) -> Rows:
-        """What must not be offered to this viewer here."""
+    def seen(self, request: Request, user: Viewer) -> Rows:
+        """What must not be offered to this viewer here, for having been shown."""
         return user.seen_rows[: self._last.get(request.surface, 0)]
+
+    def enough(self, request: Request, user: Viewer, limit: int) -> int:
+        """How many a source must find so that ``limit`` are left whatever is left out."""
+        return limit + len(self.seen(request, user)) + len(self.withdrawn.rows)
 
     def of(self, request: Request, user: Viewer, found: Found, limit: int) -> Found:
         """The first ``limit`` of what was found that may be shown."""
-        seen = self.rows(request, user)
-        if not len(seen) or not len(found.rows):
+        seen = self.seen(request, user)
+        if not len(found.rows) or not (len(seen) or len(self.withdrawn.rows)):
             return Found(found.rows[:limit], found.scores[:limit])
         self._marks[seen] = True
-        kept = np.flatnonzero(~self._marks[found.rows])[:limit]
+        kept = np.flatnonzero(~(self._marks[found.rows] | self.withdrawn.mask[found.rows]))[:limit]
         self._marks[seen] = False
         return Found(found.rows[kept], found.scores[kept])
 
@@ -127,7 +134,7 @@ class Interests:
         strongest = top_k(weights, self._top)
         strongest = strongest[weights[strongest] > 0]
         share = (weights[strongest] + self._smoothing) / (weights[strongest] + self._smoothing).sum()
-        more = limit + len(self._unseen.rows(request, user))
+        more = self._unseen.enough(request, user, limit)
         lists = [self._lists[one][: max(1, int(more * part))] for one, part in zip(strongest, share, strict=True)]
         rows = np.concatenate(lists)
         scores = np.repeat(np.sqrt(share), [len(one) for one in lists]) * (rates[rows] + 1e-3)
@@ -168,7 +175,7 @@ class Popular:
             rows = top_k(rates, self._depth)
             rows = rows[rates[rows] > 0]
             self._list, self._listed = Found(rows=rows, scores=rates[rows]), rates
-        more = limit + len(self._unseen.rows(request, user))
+        more = self._unseen.enough(request, user, limit)
         return self._unseen.of(request, user, Found(self._list.rows[:more], self._list.scores[:more]), limit)
 
 
@@ -178,12 +185,16 @@ class Connected:
     Args:
         creator_of: Creator code of each item.
         created_ms: Upload time of each item.
+        withdrawn: What nobody is shown; None when nothing ever is.
     """
 
     name = "connected"
 
-    def __init__(self, creator_of: NDArray[np.integer], created_ms: NDArray[np.int64]) -> None:
+    def __init__(
+        self, creator_of: NDArray[np.integer], created_ms: NDArray[np.int64], withdrawn: Withdrawn | None = None
+    ) -> None:
         self._created_ms = created_ms
+        self._withdrawn = Withdrawn(len(created_ms)) if withdrawn is None else withdrawn
         self._order = np.lexsort((-created_ms, creator_of))
         self._creators = np.asarray(creator_of)[self._order]
 
@@ -195,27 +206,35 @@ class Connected:
         starts = np.searchsorted(self._creators, followed, "left")
         ends = np.searchsorted(self._creators, followed, "right")
         rows = np.concatenate([self._order[a:b] for a, b in zip(starts, ends, strict=True)])
-        rows = rows[self._created_ms[rows] <= request.now_ms]
+        rows = rows[(self._created_ms[rows] <= request.now_ms) & ~self._withdrawn.mask[rows]]
         order = np.lexsort((rows, -self._created_ms[rows]))[:limit]
         return Found(rows=rows[order], scores=self._created_ms[rows[order]].astype(np.float64))
 
 
 class Exploration:
-    """Items drawn evenly from the whole catalog, so that nothing stays unseen for ever. Fixed by the request's id."""
+    """Items drawn evenly from the whole catalog, so that nothing stays unseen for ever. Fixed by the request's id.
+
+    Args:
+        catalog_size: Rows.
+        seed: Fixes, with the request's id, what is drawn.
+        withdrawn: What nobody is shown, drawn and left out again; None when nothing ever is.
+    """
 
     name = "exploration"
 
-    def __init__(self, catalog_size: int, seed: int) -> None:
+    def __init__(self, catalog_size: int, seed: int, withdrawn: Withdrawn | None = None) -> None:
         self._size = catalog_size
         self._seed = seed
+        self._withdrawn = Withdrawn(catalog_size) if withdrawn is None else withdrawn
 
     def retrieve(self, request: Request, user: Viewer, limit: int) -> Found:
         """Some rows by chance; the same for the same request."""
-        count = min(limit, self._size)
+        count = min(limit + len(self._withdrawn.rows), self._size)
         draws = uniforms(self._seed, request.request_id, np.arange(count))
         drawn = (draws * self._size).astype(np.int64)
         # In the order drawn: sorted, the first of many would all be items of low numbers.
         rows = drawn[np.sort(np.unique(drawn, return_index=True)[1])]
+        rows = rows[~self._withdrawn.mask[rows]][:limit]
         return Found(rows=rows, scores=np.zeros(len(rows)))
 
 

@@ -26,6 +26,7 @@ from mainstem.stacks.run import run
 from mainstem.stacks.stage import Stack
 from mainstem.stacks.viewer import LiveFeatures
 from mainstem.stacks.why import Why, why
+from mainstem.stacks.withdrawals import Withdrawals
 from mainstem.store.event_log import EventLog
 
 LOG = logging.getLogger("mainstem.live")
@@ -68,6 +69,7 @@ class Live:
         model: The version of the model that the stack ranks with, written beside every impression it ranked.
         renewed: Makes a feature state by the definitions as they stand now, from everything before the first live record;
             None where they cannot change while it runs.
+        withdrawals: Takes items out of the stack and puts them back; None where that is not possible.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Live:
         arm: str = "",
         model: str = "",
         renewed: Callable[[], FeatureState] | None = None,
+        withdrawals: Withdrawals | None = None,
     ) -> None:
         self.stack = stack
         self.settings = settings
@@ -96,6 +99,7 @@ class Live:
         self.arm = arm
         self.model = model
         self._renewed = renewed
+        self._withdrawals = withdrawals
         self._fallback = fallback
         self._source_budget_s = settings.serve.source_budget_ms / 1e3
         self._dry = replace(stack, memories=())
@@ -168,7 +172,10 @@ class Live:
 
         A request that names its items gets those of them that are on the list: what is not known to be fine is not shown.
         """
-        ids = self.stack.catalog.items.ids[self._fallback]
+        rows = self._fallback
+        if self.stack.withdrawn is not None:
+            rows = rows[~self.stack.withdrawn.mask[rows]]
+        ids = self.stack.catalog.items.ids[rows]
         if request.item_ids is not None:
             ids = ids[np.isin(ids, request.item_ids)]
         ids = ids[: request.count]
@@ -226,6 +233,27 @@ class Live:
             state.apply(batch)
         self._reader().state = state
         return state.live.applied + 1
+
+    @property
+    def withdrawals(self) -> Withdrawals:
+        """Takes items out and puts them back, for any thread.
+
+        Raises:
+            RequestError: Nothing can be withdrawn here (``request-018``).
+        """
+        if self._withdrawals is None:
+            raise RequestError(
+                f"no item can be withdrawn from {self.stack.name!r} here",
+                code="request-018",
+                status=409,
+                hint="ask a server that `mainstem serve` started on a workspace",
+            )
+        return self._withdrawals
+
+    def follow_withdrawals(self) -> None:
+        """Takes in what other processes withdrew and put back. For any thread."""
+        if self._withdrawals is not None:
+            self._withdrawals.follow()
 
     def _reader(self) -> LiveFeatures:
         if not isinstance(self.stack.features, LiveFeatures):

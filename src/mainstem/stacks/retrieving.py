@@ -10,6 +10,7 @@ import numpy as np
 
 from mainstem.base.request import Floats
 from mainstem.base.settings import Settings, Surface
+from mainstem.base.withdrawn import Withdrawn
 from mainstem.features.catalog import Catalog
 from mainstem.retrieval.clusters import interest_clusters
 from mainstem.retrieval.index import vector_index
@@ -67,12 +68,16 @@ class Demand:
 
 
 def sources_of(
-    catalog: Catalog, features: LiveFeatures, settings: Settings, retrieval: Retrieval | None
+    catalog: Catalog,
+    features: LiveFeatures,
+    settings: Settings,
+    retrieval: Retrieval | None,
+    withdrawn: Withdrawn | None = None,
 ) -> tuple[Source, ...]:
     """Every source the workspace's models allow, in the order in which traces and slates name them."""
     items = catalog.items
     vectors = np.ascontiguousarray(features.state.statics.on(catalog)[0][:-1], np.float32)
-    unseen = Unseen(len(items), {name: one.rules.seen for name, one in settings.served().items()})
+    unseen = Unseen(len(items), {name: one.rules.seen for name, one in settings.served().items()}, withdrawn)
     demand = Demand(features)
     lately = Period(demand.lately)
     near = ItemToItem(vectors, vector_index(vectors, seed=settings.seed), unseen)
@@ -81,9 +86,9 @@ def sources_of(
         near,
         Interests(interest_clusters(vectors, INTERESTS, settings.seed), lately, unseen),
         Popular(lately, unseen),
-        Connected(items.creator[:-1], items.created_ms[:-1]),
+        Connected(items.creator[:-1], items.created_ms[:-1], withdrawn),
         Fresh(vectors, Period(demand.shown), items.created_ms[:-1], near.query, unseen),
-        Exploration(len(items), settings.seed),
+        Exploration(len(items), settings.seed, withdrawn),
     )
 
 

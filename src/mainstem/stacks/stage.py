@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from mainstem.base.request import Floats, Found, Pool, Request, Rows, Selection
+from mainstem.base.withdrawn import Withdrawn
 from mainstem.features.catalog import Catalog
 from mainstem.features.feedback import FeedbackBatch
 
@@ -116,6 +117,7 @@ class Stack:
         decimals: Values are rounded to this many decimals before anything is ordered, so that two implementations of the same sum
             cannot order items differently; None leaves them as they are.
         memories: Everything that must see feedback and served slates.
+        withdrawn: What is taken out of it while it serves; None where nothing can be.
     """
 
     name: str
@@ -131,6 +133,7 @@ class Stack:
     rank: dict[str, int] = field(default_factory=dict)
     decimals: int | None = None
     surfaces: tuple[str, ...] = ("feed", "groups", "pages")
+    withdrawn: Withdrawn | None = None
 
     def apply(self, feedback: FeedbackBatch) -> None:
         """Lets every memory see these outcomes."""

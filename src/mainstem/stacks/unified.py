@@ -6,7 +6,8 @@ import numpy as np
 
 from mainstem.base.heads import PREDICTIONS
 from mainstem.base.settings import Settings, Surface
-from mainstem.control.filters import Filter, Integrity, Originals, Seen
+from mainstem.base.withdrawn import Withdrawn
+from mainstem.control.filters import Filter, Gone, Integrity, Originals, Seen
 from mainstem.control.slate import SlateRules, SurfaceControl
 from mainstem.features.catalog import Catalog
 from mainstem.features.unified_state import FeatureState
@@ -38,7 +39,8 @@ def unified(
     follows = Follows(catalog)
     features = LiveFeatures(state, follows, names)
     state.finish(now_ms)
-    sources = sources_of(catalog, features, settings, retrieval)
+    withdrawn = Withdrawn(len(catalog.items))
+    sources = sources_of(catalog, features, settings, retrieval, withdrawn)
     return Stack(
         name="unified",
         catalog=catalog,
@@ -47,21 +49,25 @@ def unified(
         features=features,
         ranker=CalibratedRanker(model.network(catalog), model.calibrators(), names),
         value=SurfaceValues(surface_values(settings), PREDICTIONS),
-        control=_control(catalog, surfaces, [one.name for one in sources], settings.seed),
+        control=_control(catalog, surfaces, [one.name for one in sources], settings.seed, withdrawn),
         memories=(features, follows),
         quotas={name: {**QUOTAS, **one.sources} for name, one in surfaces.items()},
         rank={name: one.rank for name, one in surfaces.items()},
         surfaces=names,
+        withdrawn=withdrawn,
     )
 
 
-def _control(catalog: Catalog, surfaces: dict[str, Surface], sources: list[str], seed: int) -> SurfaceControl:
+def _control(
+    catalog: Catalog, surfaces: dict[str, Surface], sources: list[str], seed: int, withdrawn: Withdrawn
+) -> SurfaceControl:
     items = catalog.items
     filters: dict[str, tuple[Filter, ...]] = {}
     slates = {}
     for name, surface in surfaces.items():
         rules = surface.rules
         filters[name] = (
+            Gone(withdrawn),
             Integrity(items.integrity, closed=rules.integrity == "closed"),
             *([Seen(SeenByViewer(), last=rules.seen, catalog_size=len(items))] if rules.seen else []),
             *([Originals(items.canonical_row)] if rules.originals else []),

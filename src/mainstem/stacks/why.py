@@ -78,7 +78,18 @@ def why(stack: Stack, slate: Slate, request: Request, item_id: int) -> Why:
     base = _base(slate, request, item_id)
     if not known:
         return replace(base, outcome="unknown_item", sentence="The catalog does not hold this item.")
+    if _withdrawn(stack, item_id):
+        return replace(
+            base, outcome="filtered", rule="withdrawn", sentence="Withdrawn: nobody is shown it until it is put back."
+        )
     return _never_retrieved(stack, base, slate, trace, request)
+
+
+def _withdrawn(stack: Stack, item_id: int) -> bool:
+    """Whether it was taken out while serving: its sources no longer offer it, so no rule saw it."""
+    return stack.withdrawn is not None and bool(
+        stack.withdrawn.mask[stack.catalog.item_rows(np.array([item_id], np.int64))[0]]
+    )
 
 
 def _base(slate: Slate, request: Request, item_id: int) -> Why:

@@ -125,10 +125,11 @@ class EventTable:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            raise _translate(error, self._path, self._busy_s) from error
+            raise translated(error, self._path, self._busy_s) from error
 
 
-def _translate(error: Exception, path: Path, busy_s: float) -> StoreError:
+def translated(error: Exception, path: Path, busy_s: float) -> StoreError:
+    """A failure of the file as a coded error: no room, held by another process, or anything else."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL:
         return StoreError(

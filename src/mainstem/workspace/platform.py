@@ -24,7 +24,9 @@ from mainstem.stacks.remote import RemoteStack
 from mainstem.stacks.stage import Stack
 from mainstem.stacks.unified import unified
 from mainstem.stacks.why import Why
+from mainstem.stacks.withdrawals import Withdrawals
 from mainstem.store.event_log import EventLog
+from mainstem.store.withdrawn_items import WithdrawnItems
 from mainstem.workspace.brought import with_brought
 from mainstem.workspace.definitions import attribute_tables, feature_set
 from mainstem.workspace.layout import Workspace
@@ -97,16 +99,18 @@ def open_live(workspace: Workspace, clock: Clock | None = None) -> Live:
     stack = open_stack(workspace, log)
     events = EventLog(workspace.live / "events.sqlite")
     surfaces = tuple(workspace.settings.served())
+    clock = clock or _clock(workspace, log)
     return Live(
         stack,
         workspace.settings,
-        clock or _clock(workspace, log),
+        clock,
         events,
         Follower(events, stack, surfaces, workspace.live / "state", _base(workspace, log)),
         _fallback(log, stack.catalog),
         ids=IdTable.read(workspace.log),
         model=version_of(workspace.unified_model),
         renewed=lambda: renewed_state(workspace, log),
+        withdrawals=_withdrawals(workspace, stack, clock),
         remotes={
             name: RemoteStack(name, remote.url, workspace.settings.serve.remote_budget_ms / 1e3)
             for name, remote in workspace.settings.remote.items()
@@ -131,6 +135,12 @@ def explain_item(workspace: Workspace, user: str, item: str, surface: str) -> Wh
         ) from None
     finally:
         live.log.close()
+
+
+def _withdrawals(workspace: Workspace, stack: Stack, clock: Clock) -> Withdrawals | None:
+    if stack.withdrawn is None:
+        return None
+    return Withdrawals(WithdrawnItems(workspace.live / "withdrawn.sqlite"), stack.catalog, stack.withdrawn, clock)
 
 
 def _base(workspace: Workspace, log: Log) -> str:
