@@ -79,6 +79,15 @@ def test_others_take_the_places_of_withdrawn_items(at, rows, limit):
     assert offered(one, limit) == offered(never, limit)
 
 
+def test_the_depth_of_the_popular_list_is_not_spent_on_withdrawn_items():
+    withdrawn = Withdrawn(ITEMS)
+    one = Popular(Fixed(RATES), Unseen(ITEMS, {}, withdrawn), depth=5)
+    best = offered(one, 5)
+    withdrawn.set(np.array(best))
+    assert len(offered(one, 5)) == 5
+    assert not set(offered(one, 5)) & set(best)
+
+
 def test_the_mask_has_a_place_for_unknown_items_that_is_never_withdrawn():
     withdrawn = Withdrawn(4)
     before = withdrawn.mask

@@ -166,17 +166,25 @@ class Popular:
         self._rates, self._unseen = rates, unseen
         self._depth = depth
         self._listed: Floats | None = None
+        self._without: Rows | None = None
         self._list = NOTHING
 
     def retrieve(self, request: Request, user: Viewer, limit: int) -> Found:
         """The head of the current list."""
-        rates = self._rates.at(request.now_ms)
-        if rates is not self._listed:
-            rows = top_k(rates, self._depth)
-            rows = rows[rates[rows] > 0]
-            self._list, self._listed = Found(rows=rows, scores=rates[rows]), rates
+        rates, without = self._rates.at(request.now_ms), self._unseen.withdrawn.rows
+        if rates is not self._listed or without is not self._without:
+            self._order(rates, without)
+            self._listed, self._without = rates, without
         more = self._unseen.enough(request, user, limit)
         return self._unseen.of(request, user, Found(self._list.rows[:more], self._list.scores[:more]), limit)
+
+    def _order(self, rates: Floats, without: Rows) -> None:
+        """Lists items again when the rates are new, or others are withdrawn: its depth is not spent on those."""
+        left = rates.copy()
+        left[without] = 0.0
+        rows = top_k(left, self._depth)
+        rows = rows[left[rows] > 0]
+        self._list = Found(rows=rows, scores=rates[rows])
 
 
 class Connected:
@@ -217,7 +225,7 @@ class Exploration:
     Args:
         catalog_size: Rows.
         seed: Fixes, with the request's id, what is drawn.
-        withdrawn: What nobody is shown, drawn and left out again; None when nothing ever is.
+        withdrawn: What nobody is shown: for it more are drawn, up to four times as many; None when nothing ever is.
     """
 
     name = "exploration"
@@ -229,7 +237,7 @@ class Exploration:
 
     def retrieve(self, request: Request, user: Viewer, limit: int) -> Found:
         """Some rows by chance; the same for the same request."""
-        count = min(limit + len(self._withdrawn.rows), self._size)
+        count = min(limit + min(len(self._withdrawn.rows), 3 * limit), self._size)
         draws = uniforms(self._seed, request.request_id, np.arange(count))
         drawn = (draws * self._size).astype(np.int64)
         # In the order drawn: sorted, the first of many would all be items of low numbers.
