@@ -186,7 +186,7 @@ def _check(part: dict[str, NDArray[Any]], widths: dict[str, int]) -> None:
             raise ModelError(
                 f"the {side} side of the rows is {found.dtype} of shape {found.shape}, expected {width} columns of numbers",
                 code="model-046",
-                hint="a feature's dtype says what it holds; `mainstem features list` shows it",
+                hint="a feature's dtype says what it holds; `mainstem features` shows it",
             )
 
 

@@ -208,7 +208,7 @@ def _whole(loss: Tensor, step: int) -> Tensor:
         raise ModelError(
             f"the loss at step {step} is no number any more, expected a finite one: the training came apart",
             code="model-021",
-            hint="a smaller TrainSettings(rate=...), or `mainstem features drift` for a column that ran away",
+            hint="a smaller TrainSettings(rate=...), or look for a column that ran away: `mainstem parity verify`",
         )
     return loss
 

@@ -70,14 +70,14 @@ class TableFusion:
         return table[:size]
 
     def _lift(self, fused: Table, unique: Rows, found: list[Found], ranked: int) -> None:
-        """Raises the reserved candidates to the score of the last place that leaves room for all of them."""
+        """Raises the reserved candidates just above the last place that leaves room for all of them, and above its equals."""
         first = [found[source].rows[:most] for source, most in self._reserved.items()]
         room = ranked - sum(map(len, first))
         if len(unique) <= ranked or room <= 0:
             return
         bound = np.partition(fused, len(fused) - room)[len(fused) - room]
         at = np.searchsorted(unique, np.concatenate(first))
-        fused[at] = np.maximum(fused[at], bound)
+        fused[at] = np.maximum(fused[at], np.nextafter(bound, np.inf))
 
 
 class RankFusion(TableFusion):

@@ -151,13 +151,7 @@ def export_onnx(
     ranker = OnnxRanker(full)
     served, same = _served(network, calibrators, rows), _asked(ranker, rows)
     difference, seconds = _differences(served, same)
-    if max(difference, seconds) > TOLERANCE:
-        raise ModelError(
-            f"the exported graph differs by {difference:.2g} (seconds: {seconds:.2g} of them) from the served network, "
-            f"expected at most {TOLERANCE:g}",
-            code="model-063",
-            hint="this is a fault of the exporter: nothing was written",
-        )
+    _refuse_difference(difference, seconds)
     costs = {"numpy": _cost(_request_numpy(network, calibrators, rows)), "onnx": _cost(_request(ranker, rows))}
     data, losses, name = full, (), "ranker.onnx"
     if int8:
@@ -182,6 +176,17 @@ def export_onnx(
     }
     _write(folder, {name: data, f"{name}.json": json.dumps(card, indent=1, sort_keys=True, default=str).encode()})
     return made
+
+
+def _refuse_difference(difference: float, seconds: float) -> None:
+    """Refuses a graph that says other things than the served network (``model-063``)."""
+    if max(difference, seconds) > TOLERANCE:
+        raise ModelError(
+            f"the exported graph differs by {difference:.2g} (seconds: {seconds:.2g} of them) from the served network, "
+            f"expected at most {TOLERANCE:g}",
+            code="model-063",
+            hint="this is a fault of the exporter: nothing was written",
+        )
 
 
 def refuse_loss(losses: tuple[HeadLoss, ...], limit: float) -> None:
