@@ -114,7 +114,9 @@ def _all(context: Context, protocol: str, rows: Path, known: str) -> Iterator[tu
         at += 1
     for name in (*ARMS, UNIFIED):
         context.progress(at / of, f"{protocol}: {name}")
-        yield name, [_own(context, protocol, name, known, seed) for seed in seeds_of(True, context.seeds)]
+        # The legacy programs stand as they serve: trained once. What is claimed over seeds is claimed of ours and of the peers.
+        seeds = seeds_of(name == UNIFIED, context.seeds)
+        yield name, [_own(context, protocol, name, known, seed) for seed in seeds]
         at += 1
 
 
