@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import tokenize
 from collections.abc import Iterable
@@ -21,6 +22,8 @@ FEATURES: Final = (
     *("catalog", "statics", "content", "factors", "feedback"),
 )
 """What the unified stack declares and adapts; the platform that computes declared features serves any stack."""
+UNIFIED: Final = ("mainstem.stacks.unified", "mainstem.workspace.train")
+"""Where the unified stack is served and trained from."""
 
 _SILENT: Final = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING}
 
@@ -44,16 +47,19 @@ def count_port(workspace: Workspace) -> list[dict[str, Any]]:
 
     Lines are lines with code on them; docstrings and comments are not counted. The runner, the log, the server and the platform
     that computes declared features, which serve any stack, are counted in no column but the first, where each program has its
-    own. ``unified`` counts everything else a stack is made of that is not there for a port alone, training included.
+    own. ``unified`` counts what one stack instead of both is served and trained from: every module its stack and its training
+    import, directly or not, from the rooms of a stack's parts. Since its retrieval and its ranker are learned jointly, those are
+    more lines than both programs have; what it removes are processes, pipelines and trained models.
     """
     programs = programs_folder()
     legacy = [_code_lines((programs / MODULES[name]).rglob("*.py")) for name in LEGACY]
     folder = Path(__file__).resolve().parents[1]
     parts = {module: sorted(folder.rglob(f"{module}*.py")) for module in MODULES.values()}
     ported = {file for files in parts.values() for file in files}
-    own = [file for room in ROOMS for file in sorted((folder / room).glob("*.py")) if file not in ported]
-    own += [folder / "features" / f"{name}.py" for name in FEATURES]
-    own += [folder / "stacks" / name for name in ("unified.py", "viewer.py", "ranker.py")]
+    rooms = {folder / room for room in ROOMS}
+    own = {file for file in _imported(UNIFIED, folder.parent) if rooms.intersection(file.parents)} - ported
+    own |= {folder / "features" / f"{name}.py" for name in FEATURES}
+    own |= {folder / "stacks" / name for name in ("unified.py", "viewer.py", "ranker.py")}
     models = {name: _files(workspace.legacy_model(name)) for name in LEGACY}
     unified = _files(workspace.unified_model)
     rows = [
@@ -65,6 +71,24 @@ def count_port(workspace: Workspace) -> list[dict[str, Any]]:
         Counted("artefact bytes", _bytes(models), _bytes(models), sum(one.stat().st_size for one in unified)),
     ]
     return [{"what": one.what, "before": one.before, "ported": one.ported, "unified": one.unified} for one in rows]
+
+
+def _imported(modules: Iterable[str], source: Path) -> set[Path]:
+    """Files of the package that modules import, directly or through others, read from their text."""
+    found: set[Path] = set()
+    ahead = list(modules)
+    while ahead:
+        path = source.joinpath(*ahead.pop().split("."))
+        file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        if file in found or not file.is_file():
+            continue
+        found.add(file)
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "mainstem":
+                ahead += [str(node.module), *(f"{node.module}.{name.name}" for name in node.names)]
+            elif isinstance(node, ast.Import):
+                ahead += [name.name for name in node.names if name.name.split(".")[0] == "mainstem"]
+    return found
 
 
 def _code_lines(files: Iterable[Path]) -> int:
