@@ -113,7 +113,7 @@ def test_figures_of_the_real_log(log: Log, model: Model) -> None:
             p, y = scored.predictions[here, at], label[name][here]
             told.append(f"{name} {auc(p, y) or float('nan'):.4f} ({int(y.sum())}, {p.sum() / max(y.sum(), 1):.2f})")
             if y.sum() >= ENOUGH:
-                # A test week away from the rows it learned from, likes come .89 times as often as told (docs/concepts/calibration.md).
+                # A week after the rows it learned from, likes are told .89 times as often as they come.
                 assert p.sum() / y.sum() == pytest.approx(1.0, abs=0.15 if place == "all" else 0.25)
         _say(f"{place}: {', '.join(told)}")
     assert order > 0.66

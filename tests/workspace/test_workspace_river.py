@@ -120,7 +120,9 @@ def test_the_state_after_the_log_does_not_depend_on_how_it_was_fed(place, stack)
 def test_what_the_port_removes_is_counted_from_the_files(place):
     rows = {row["what"]: row for row in count_port(place)}
     assert rows["lines of code"]["before"] > rows["lines of code"]["ported"] > 0
-    assert rows["lines of code"]["unified"] > 1_000  # told as it is: a learned retrieval and ranker are no small program
+    assert (
+        rows["lines of code"]["unified"] > 1_000
+    )  # told as it is: a learned retrieval and ranker are no small program
     assert rows["processes that serve"] == {"what": "processes that serve", "before": 2, "ported": 0, "unified": 0}
     assert rows["models trained"]["before"] >= 2
 

@@ -69,6 +69,18 @@ class BenchError(MainstemError):
     code = "bench-000"
 
 
+class ControlError(MainstemError):
+    """A rule, its state or its lookup cannot be what was asked of it (codes ``control-…``)."""
+
+    code = "control-000"
+
+
+class EvidenceError(MainstemError):
+    """Evidence is too thin, or not of the kind that the question needs (codes ``evidence-…``)."""
+
+    code = "evidence-000"
+
+
 class RequestError(MainstemError):
     """A request cannot be answered as asked (codes ``request-…``)."""
 

@@ -146,8 +146,26 @@ class Rules(Record, frozen=True, kw_only=True):
     """Source = at least this many of the slate come from it when it has any."""
     variety: float = 0.9
     """Each further item of one category keeps this share of its value; 1 switches the rule off."""
+    variety_by: str = "discount"
+    """How variety chooses: ``discount``, ``determinantal`` or ``sliding_spectrum`` (docs/concepts/control.md)."""
     exploration_share: float = 0.05
     """Share of slots given to a random candidate, with its propensity logged; 0 switches it off."""
+    caps: dict[str, int] = {}
+    """Item attribute = most items of one value of it on a slate. Never broken."""
+    spacing: dict[str, int] = {}
+    """Item attribute = at least this many other items stand between two of one value of it."""
+    soft_quotas: dict[str, int] = {}
+    """As ``quotas``, but a place is only given while it costs less value than ``soft_price``."""
+    soft_price: float = 0.0
+    """Most value one place of a soft quota may cost."""
+    day_caps: dict[str, int] = {}
+    """Item attribute = most items of one value of it a viewer is shown in a day, over all requests and processes."""
+    fatigue: float = 1.0
+    """Each impression of a creator today keeps this share of the value of their next item; 1 switches the rule off."""
+    floors: dict[str, float] = {}
+    """Group = share of the surface's places it gets over a day, kept by a controller."""
+    on_failure: dict[str, str] = {}
+    """Rule = ``closed`` (drop what could not be looked up) or ``open`` (show it) when its lookup fails."""
 
 
 class Surface(Record, frozen=True, kw_only=True):
@@ -158,7 +176,11 @@ class Surface(Record, frozen=True, kw_only=True):
     count: int = 10
     """Items on a slate when the request does not say."""
     value: str = "long_view + 0.5 * click + 2 * like + 4 * follow + 3 * comment + 3 * forward - 20 * hate"
-    """One expression over the heads; higher is better (docs/concepts/value.md)."""
+    """One expression over the heads and ``weights``; higher is better (docs/concepts/value.md)."""
+    weights: dict[str, float | str] = {}
+    """Named numbers ``value`` may read, inherited key by key; one with a unit is written ``"0.02 / s"``."""
+    owner: str = ""
+    """Who answers for what this surface values and hides."""
     candidates: int = 1_000
     """Most candidates after the union."""
     rank: int = 500
@@ -189,6 +211,8 @@ class Settings(Record, frozen=True, kw_only=True):
     serve: Serve = Serve()
     surfaces: dict[str, Surface] = {}
     """By name. ``base`` is not served; others may extend it."""
+    groups: dict[str, str] = {}
+    """Group of items = a comparison of one item attribute, such as ``small_creators = "creator_items <= 3"``."""
     remote: dict[str, Remote] = {}
     """Outside stacks by name."""
 
