@@ -242,6 +242,11 @@ def parse_settings(text: str, where: str = FILE, environment: Any = None) -> Set
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{where} is not TOML: {error}", code="config-002") from None
     _apply_environment(given, environment or {})
+    return settings_from(given, where, text)
+
+
+def settings_from(given: dict[str, Any], where: str = FILE, text: str = "") -> Settings:
+    """The settings that tables of plain values hold, as a TOML file has them; see ``read_settings``."""
     given["surfaces"] = _inherited(given.get("surfaces", {}), where)
     _refuse_unknown(given, Settings, "", text, where)
     try:

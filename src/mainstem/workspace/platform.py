@@ -58,8 +58,16 @@ def state_of(
     return state
 
 
-def open_stack(workspace: Workspace, log: Log | None = None, until: int | None = None) -> Stack:
+def open_stack(
+    workspace: Workspace, log: Log | None = None, until: int | None = None, state: FeatureState | None = None
+) -> Stack:
     """The workspace's unified stack, with the state after its log.
+
+    Args:
+        workspace: Whose settings and model.
+        log: Its log, when it is open already.
+        until: Only what happened before this day.
+        state: The state after the log, when another stack over it has made it already.
 
     Raises:
         ModelError: There is no model, or one for other features (``model-001``, ``model-002``).
@@ -70,7 +78,7 @@ def open_stack(workspace: Workspace, log: Log | None = None, until: int | None =
     model = load_model(workspace.unified_model, feature_set(workspace))
     surfaces = tuple(workspace.settings.served())
     limit_mb = workspace.settings.features.limit_mb
-    state = state_of(log, model, surfaces, until, attribute_tables(workspace), limit_mb)
+    state = state or state_of(log, model, surfaces, until, attribute_tables(workspace), limit_mb)
     stack = unified(state.catalog, model, state, workspace.settings, _end_ms(log, until), open_retrieval(workspace))
     for memory in stack.memories[1:]:
         memory.apply(FeedbackBatch.from_frame(log.impressions, surfaces))
