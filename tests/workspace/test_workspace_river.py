@@ -12,6 +12,7 @@ import pytest
 from mainstem.data.log import read_log
 from mainstem.data.world import WorldSettings, make_world, write_world_log
 from mainstem.stacks.faults import KINDS
+from mainstem.workspace.blast_radius import surface_diff
 from mainstem.workspace.compare import compare_running, held_out
 from mainstem.workspace.layout import LEGACY, Workspace
 from mainstem.workspace.log import split
@@ -115,6 +116,24 @@ def test_the_state_after_the_log_does_not_depend_on_how_it_was_fed(place, stack)
     request = sample_requests(read_log(place.log), 1, seed=1)[0]
     one, other = (each.features.items(request, each.features.user(request), rows) for each in (stack, again))
     assert np.array_equal(one, other)
+
+
+def test_the_blast_radius_of_a_change_names_what_moves_and_what_does_not(place):
+    still = surface_diff(place, "now", "now", requests=40)
+    assert still.sentence.startswith("no slate of")
+    assert still.creators == ()
+    moved = surface_diff(
+        place, "now", "feed.value=0 - long_view,feed.rules.creator_cap=1", requests=40, by=("utc_offset_min",)
+    )
+    by_surface = {one.value: one for one in moved.groups if one.group == "surface"}
+    assert by_surface["feed"].changed is not None
+    assert by_surface["feed"].changed.mid > 0.9
+    assert by_surface["pages"].changed is not None
+    assert by_surface["pages"].changed.mid == 0
+    assert next(one for one in moved.heads if one.head == "long_view").change.high < 0
+    cap = next(one for one in moved.rules if one.rule == "creator_cap")
+    assert cap.after != cap.before
+    assert place.read_evidence("blast_radius")["sentence"] == moved.sentence
 
 
 def test_what_the_port_removes_is_counted_from_the_files(place):
