@@ -130,7 +130,9 @@ def test_the_blast_radius_of_a_change_names_what_moves_and_what_does_not(place):
     assert by_surface["feed"].changed.mid > 0.9
     assert by_surface["pages"].changed is not None
     assert by_surface["pages"].changed.mid == 0
-    assert next(one for one in moved.heads if one.head == "long_view").change.high < 0
+    lost = next(one.change for one in moved.heads if one.head == "long_view")
+    assert lost is not None
+    assert lost.high < 0
     cap = next(one for one in moved.rules if one.rule == "creator_cap")
     assert cap.after != cap.before
     assert place.read_evidence("blast_radius")["sentence"] == moved.sentence
