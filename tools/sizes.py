@@ -1,4 +1,4 @@
-"""Fails when a file or a function has grown past what one idea needs."""
+"""Fails when a file or a function has grown past what one idea needs, or when two test files bear one name."""
 
 from __future__ import annotations
 
@@ -43,7 +43,18 @@ def too_long() -> list[str]:
     return found
 
 
+def same_names() -> list[str]:
+    """Test files of one name in two folders: pytest collects only the first."""
+    seen: dict[str, Path] = {}
+    found = []
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        if path.name in seen:
+            found.append(f"{path.relative_to(ROOT)} has the name of {seen[path.name].relative_to(ROOT)}")
+        seen.setdefault(path.name, path)
+    return found
+
+
 if __name__ == "__main__":
-    problems = too_long()
+    problems = too_long() + same_names()
     print("\n".join(problems) or "sizes: every file and function holds one idea")
     sys.exit(bool(problems))
