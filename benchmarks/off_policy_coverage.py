@@ -20,6 +20,7 @@ from mainstem.evaluate.bandit_log import BanditLog
 from mainstem.evaluate.off_policy import SOLVERS, Terms, interval
 from mainstem.evaluate.overlap import overlap, require_overlap
 from mainstem.evaluate.reward_model import cross_fitted
+from mainstem.evaluate.within_user import Floats, Ints
 
 ACTIONS, WIDTH = 12, 5
 COMPARED = ("ips", "snips", "dm", "dr", "dr-plain", "dr-shrunk")
@@ -86,14 +87,14 @@ def draw(nature: Nature, logging: Callable, rows: int, users: int, rng: np.rando
     return BanditLog.of(action, reward, p[row, action], contexts=x, clusters=user, count=ACTIONS)
 
 
-def normal(value: float, pull: NDArray[np.float64], clusters: NDArray[np.int64]) -> tuple[float, float]:
+def normal(value: float, pull: Floats, clusters: Ints) -> tuple[float, float]:
     """As the product's, without the t."""
     sums = np.bincount(clusters, pull)
     half = 1.959964 * np.sqrt((sums**2).sum()) / len(pull)
     return value - half, value + half
 
 
-def bootstrap(value: float, pull: NDArray[np.float64], clusters: NDArray[np.int64]) -> tuple[float, float]:
+def bootstrap(value: float, pull: Floats, clusters: Ints) -> tuple[float, float]:
     """Percentiles of 300 resamples of clusters of the linearised estimate."""
     sums, count = np.bincount(clusters, pull), len(pull)
     drawn = np.random.default_rng(5).poisson(1.0, (300, len(sums))) @ sums / count
@@ -101,7 +102,7 @@ def bootstrap(value: float, pull: NDArray[np.float64], clusters: NDArray[np.int6
     return value + low, value + high
 
 
-def bernstein(value: float, pull: NDArray[np.float64], clusters: NDArray[np.int64]) -> tuple[float, float]:
+def bernstein(value: float, pull: Floats, clusters: Ints) -> tuple[float, float]:
     """Maurer and Pontil, COLT 2009: holds whatever the tails, with the seen range in place of the possible one."""
     sums = np.bincount(clusters, pull)
     m = len(sums)
@@ -112,7 +113,12 @@ def bernstein(value: float, pull: NDArray[np.float64], clusters: NDArray[np.int6
     return value - half, value + half
 
 
-INTERVALS = {"t": interval, "normal": normal, "bootstrap": bootstrap, "bernstein": bernstein}
+INTERVALS: dict[str, Callable[..., tuple[float, float]]] = {
+    "t": interval,
+    "normal": normal,
+    "bootstrap": bootstrap,
+    "bernstein": bernstein,
+}
 
 
 def main() -> None:
@@ -137,7 +143,7 @@ def main() -> None:
         q = cross_fitted(log, seed=run)
         row = np.arange(asked.rows)
         for name, policy in every.items():
-            target = policy(log.contexts)
+            target = policy(np.asarray(log.contexts, np.float64))
             w = target[row, log.actions] / log.propensity
             found = overlap(w)
             shares[name].append(found.effective_share)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import t as student
 
@@ -137,6 +137,7 @@ def test_same_seed_same_bytes_and_no_row_judges_itself():
     assert moved[fold != fold[17]].any()
 
 
+@settings(max_examples=15)
 @given(st.integers(0, 10_000))
 def test_scaling_rewards_scales_the_answer(seed):
     log, target, _ = drawn(1_500, seed, 0.5)

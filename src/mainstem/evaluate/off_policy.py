@@ -198,15 +198,24 @@ def _dr(t: Terms) -> Answer:
     Source: Kallus and Uehara, Intrinsically efficient, stable and bounded off-policy evaluation, NeurIPS 2019;
     MacKinnon and White 1985 (HC3).
     """
-    n = len(t.weights)
-    controls = np.column_stack([np.ones(n), t.weights - 1, t.weights * t.predicted - t.expected])
-    scale = np.maximum(np.abs(controls).max(axis=0), 1e-300)
-    x = controls / scale
+    controls = np.column_stack([t.weights - 1, t.weights * t.predicted - t.expected])
+    return with_controls(t.weights * t.rewards, controls)
+
+
+def with_controls(total: Floats, controls: Floats) -> Answer:
+    """The mean of a row's total, less whatever of its noise sums that are 0 in expectation explain.
+
+    Args:
+        total: Shapes: [n].
+        controls: Each column 0 in expectation. Shapes: [n, controls].
+    """
+    n = len(total)
+    x = np.column_stack([np.ones(n), controls])
+    x = x / np.maximum(np.abs(x).max(axis=0), 1e-300)
     inverse = np.linalg.pinv(x.T @ x, rcond=1e-10, hermitian=True)
-    y = t.weights * t.rewards
-    coefficients = inverse @ (x.T @ y)
+    coefficients = inverse @ (x.T @ total)
     leverage = np.einsum("ni,ij,nj->n", x, inverse, x)
-    left_out = (y - x @ coefficients) / np.maximum(1 - leverage, 1e-3)
+    left_out = (total - x @ coefficients) / np.maximum(1 - leverage, 1e-3)
     return float(coefficients[0]), n * (x @ inverse[0]) * left_out
 
 

@@ -1,0 +1,249 @@
+"""Off-policy answers where the truth is known: Open Bandit's two policies about each other, and Coat's two ways of asking."""
+
+from __future__ import annotations
+
+import resource
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mainstem.base.errors import DataError, EvidenceError
+from mainstem.bench.packs import Packs, wrong_pack
+from mainstem.data.loaders.bandit import Coat, OpenBandit, read_coat, read_open_bandit
+from mainstem.evaluate.bandit_log import BanditLog
+from mainstem.evaluate.off_policy import Estimate, Method, estimate, interval
+from mainstem.evaluate.reward_model import cross_fitted
+
+PLACES: Final = 3
+"""Of a page of Open Bandit."""
+ASKED: Final[tuple[Method, ...]] = ("ips", "snips", "dm", "dr", "dr-plain")
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One question with one method: what the log said, and the truth beside it.
+
+    ``value`` to ``high`` are None where it was refused; ``refused`` then says why. ``truth_low`` and ``truth_high`` are the
+    truth's own 95 % interval: it was measured on as few rows.
+    """
+
+    question: str
+    method: str
+    rows: int
+    value: float | None
+    low: float | None
+    high: float | None
+    effective_share: float | None
+    largest_weight_share: float | None
+    truth: float | None
+    truth_low: float | None
+    truth_high: float | None
+    refused: str = ""
+
+    @property
+    def covers(self) -> bool | None:
+        """Whether the interval holds the truth; None where nothing was told or nothing is known."""
+        if self.low is None or self.high is None or self.truth is None:
+            return None
+        return bool(self.low <= self.truth <= self.high)
+
+
+@dataclass(frozen=True, slots=True)
+class OffPolicyBench:
+    """Every question, and what it cost.
+
+    Attributes:
+        data: ``open-bandit`` or ``coat``.
+        rows: Of the tables behind it.
+        answers: One record a question and method.
+        notes: What the reader has to know.
+        cpu_s: Processor seconds.
+        peak_mb: Peak memory of the process.
+    """
+
+    data: str
+    rows: int
+    answers: tuple[Answered, ...]
+    notes: tuple[str, ...]
+    cpu_s: float
+    peak_mb: float
+
+    @property
+    def missed(self) -> tuple[str, ...]:
+        """Intervals of ``ips``, ``snips`` and ``dr`` that do not hold the truth, where chances were logged and not estimated."""
+        if self.data != "open-bandit":
+            return ()
+        held = (one for one in self.answers if one.method in ("ips", "snips", "dr"))
+        return tuple(f"{one.question}, {one.method}" for one in held if one.covers is False)
+
+    def table(self) -> list[dict[str, str | int]]:
+        """Rows for the terminal."""
+        return [_row(one) for one in self.answers]
+
+
+def bench_off_policy(name: str, data: Path | None, scratch: Path, seed: int = 7) -> OffPolicyBench:
+    """Runs one of the two benches.
+
+    Args:
+        name: ``open-bandit`` or ``coat``.
+        data: The folder of public sets; None: where tests and the demo look.
+        scratch: Where archives are unpacked.
+        seed: Of the folds.
+
+    Raises:
+        BenchError: The data is not there (``bench-012``) or not what its name says (``bench-015``).
+    """
+    began = time.process_time()
+    pack = {"open-bandit": "open_bandit", "coat": "coat"}[name]
+    folder = Packs(data, scratch).find(pack)
+    try:
+        rows, answers, notes = (_open_bandit if name == "open-bandit" else _coat)(folder, seed)
+    except DataError as error:
+        raise wrong_pack(name, folder, error) from error
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return OffPolicyBench(name, rows, tuple(answers), tuple(notes), time.process_time() - began, peak)
+
+
+Told = tuple[int, list[Answered], list[str]]
+
+
+def _open_bandit(folder: Path, seed: int) -> Told:
+    random, bts = read_open_bandit(folder, "random"), read_open_bandit(folder, "bts")
+    logs = {one.policy: _as_log(one) for one in (random, bts)}
+    answers = []
+    flat = np.full((len(bts.items), bts.count), 1 / bts.count)
+    truth = _on_policy(logs["random"])
+    answers += _ask("uniform, from the rows of bts", logs["bts"], flat, truth, seed)
+    shown = shown_by_place(bts)[random.places]
+    answers += _ask("bts by place, from the random rows", logs["random"], shown, _on_policy(logs["bts"]), seed)
+    for item in (int(np.argmax(_counts(bts))), int(np.argmin(_counts(bts)))):
+        alone = np.zeros_like(flat)
+        alone[:, item] = 1.0
+        mine = random.items == item
+        known = _mean(random.clicks[mine], random.times_us[mine])
+        answers += _ask(f"only item {item}, from the rows of bts", logs["bts"], alone, known, seed)
+    notes = [
+        "truth: the mean click of the other policy's own rows; it is as uncertain as its interval says",
+        "bts by place: how often bts showed each item in each place over the week; its chances moved with time",
+    ]
+    return len(random.items) + len(bts.items), answers, notes
+
+
+def shown_by_place(rows: OpenBandit) -> NDArray[np.float64]:
+    """How often each item stood in each place. Shapes: [places, items]."""
+    shown = np.bincount(rows.places * rows.count + rows.items, minlength=PLACES * rows.count)
+    table = shown.reshape(PLACES, rows.count).astype(np.float64)
+    return table / table.sum(axis=1, keepdims=True)
+
+
+def _coat(folder: Path, seed: int) -> Told:
+    coat = read_coat(folder)
+    user, item = np.nonzero(coat.chosen)
+    rating = coat.chosen[user, item].astype(np.float64)
+    # Each pair enters with its own chance; the target shows every pair alike: 1 of all pairs, scaled to a row.
+    chance = np.full(len(user), min(1.0, len(user) / coat.chosen.size))
+    log = BanditLog.of(item, rating, coat.propensity[user, item], clusters=user, count=coat.chosen.shape[1])
+    seen_user, seen_item = np.nonzero(coat.drawn)
+    truth = _mean(coat.drawn[seen_user, seen_item].astype(np.float64), seen_user)
+    naive = _mean(rating, user)
+    question = "mean rating of coats drawn at random, from those people chose"
+    known = Answered(question, "naive mean", len(user), *naive, 1.0, 1 / len(user), *truth)
+    answers = [known, *_ask(question, log, chance, truth, seed, ("ips", "snips"))]
+    return len(user) + len(seen_user), answers, _coat_notes(coat)
+
+
+def _coat_notes(coat: Coat) -> list[str]:
+    shown = np.sort((coat.chosen > 0).sum(axis=0))[::-1]
+    drawn = np.sort((coat.drawn > 0).sum(axis=0))[::-1]
+    tenth = len(shown) // 10
+    return [
+        f"the most rated tenth of coats holds {shown[:tenth].sum() / shown.sum():.1%} of chosen ratings and "
+        f"{drawn[:tenth].sum() / drawn.sum():.1%} of drawn ones",
+        "propensities are their owners' estimates, not what a policy logged",
+    ]
+
+
+def _as_log(rows: OpenBandit) -> BanditLog:
+    places = np.eye(PLACES)[rows.places][:, 1:]
+    return BanditLog.of(
+        rows.items,
+        rows.clicks,
+        rows.propensity,
+        contexts=np.column_stack([places, rows.contexts]),
+        clusters=rows.times_us,
+        count=rows.count,
+    )
+
+
+def _counts(rows: OpenBandit) -> NDArray[np.int64]:
+    return np.bincount(rows.items, minlength=rows.count)
+
+
+def _mean(values: NDArray[np.float64], clusters: NDArray[np.int64]) -> tuple[float, float, float]:
+    value = float(values.mean())
+    return value, *interval(value, values - value, clusters)
+
+
+def _on_policy(log: BanditLog) -> tuple[float, float, float]:
+    return _mean(np.asarray(log.rewards, np.float64), np.asarray(log.clusters, np.int64))
+
+
+def _ask(
+    question: str,
+    log: BanditLog,
+    target: NDArray[np.float64],
+    truth: tuple[float, float, float],
+    seed: int,
+    methods: tuple[Method, ...] = ASKED,
+) -> list[Answered]:
+    """One question with every method, refusals included; one refusal stands for all methods."""
+    answers: list[Answered] = []
+    modelled = cross_fitted(log, seed) if target.ndim == 2 else None
+    for method in methods:
+        try:
+            found: Estimate = estimate(log, target, method, predicted=modelled)
+        except EvidenceError as error:
+            why = f"{error.code}: {error.message}"
+            return [Answered(question, "all", len(log.actions), None, None, None, None, None, *truth, why)]
+        answers.append(
+            Answered(
+                question,
+                method,
+                found.rows,
+                found.value,
+                float(found.low),
+                float(found.high),
+                found.effective_share,
+                found.largest_weight_share,
+                *truth,
+            )
+        )
+    return answers
+
+
+def _row(one: Answered) -> dict[str, str | int]:
+    told: dict[str, str | int] = {"question": one.question, "method": one.method, "rows": one.rows}
+    if one.refused:
+        return told | {
+            "value": "refused",
+            "95 %": one.refused,
+            "effective": "",
+            "truth": _number(one.truth),
+            "holds": "",
+        }
+    holds = {True: "yes", False: "NO", None: ""}[one.covers]
+    return told | {
+        "value": _number(one.value),
+        "95 %": f"{_number(one.low)} to {_number(one.high)}",
+        "effective": f"{one.effective_share:.1%}",
+        "truth": f"{_number(one.truth)} ({_number(one.truth_low)} to {_number(one.truth_high)})",
+        "holds": holds,
+    }
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.5f}" if abs(value) < 0.1 else f"{value:.3f}"
