@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx2
@@ -69,6 +69,7 @@ class Parts:
     names: tuple[str, ...] = ("row", "clicks")
     heads: tuple[str, ...] = ("click",)
     rules: tuple[str, ...] = ("odd",)
+    off: str = ""
     reader_broken: bool = False
     ranker_broken: bool = False
     control_broken: bool = False
@@ -103,12 +104,15 @@ class Parts:
     def select(self, request, user, pool, values):
         if self.control_broken:
             raise ZeroDivisionError("no rules")
-        odd = pool.rows % 2 == 1
+        odd = (pool.rows % 2 == 1) & (self.off != "odd")
         removed_by = np.where(odd, 3, 2).astype(np.int16)
         order = np.lexsort((pool.rows, -np.where(odd, -np.inf, values)))[: min(request.count, int((~odd).sum()))]
         removed_by[order] = 0
         fired = tuple(("odd", int(at), "removed") for at in np.flatnonzero(odd))
         return Selection(order, removed_by, np.ones(len(order)), fired)
+
+    def without(self, rule):
+        return replace(self, off=rule)
 
     def apply(self, feedback):
         rows = self.catalog.item_rows(feedback.item_id)

@@ -196,6 +196,19 @@ class TestWhy:
         assert (promoted.outcome, promoted.position, promoted.rule) == ("shown", 3, "odd")
         assert promoted.value_rank == 4
 
+    def test_each_rule_tells_what_it_did_and_what_it_costs(self, whole):
+        slate = whole.live.dry_rank(ask())
+        trace = slate.trace
+        assert trace is not None
+        removed = np.flatnonzero(trace.removed_by[: len(trace.values)] == 3)
+        odd = int(removed[np.argmax(trace.values[removed])])
+        answer = whole.live.explain(ask(), int(trace.item_ids[odd]))
+        (rule,) = answer.rules
+        assert (answer.outcome, rule.rule, rule.effect) == ("filtered", "odd", "removed")
+        best = np.sort(trace.values)[::-1]
+        assert rule.place_without == 1 + int((trace.values > trace.values[odd]).sum())
+        assert rule.price == pytest.approx(best[: len(slate.item_ids)].sum() - slate.scores.sum(), abs=1e-12)
+
     def test_every_candidate_of_a_trace_can_be_explained(self, whole):
         slate = whole.live.dry_rank(ask())
         assert slate.trace is not None

@@ -176,6 +176,18 @@ class OfferAnswer(msgspec.Struct, frozen=True):
     rank: int | None = None
 
 
+class RuleEffectAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one rule did to the item and to the slate."""
+
+    rule: str
+    price: float
+    """Value the slate gives up to the rule: its values without the rule minus those with it."""
+    effect: str = ""
+    """removed, promoted or demoted when it fired on this item."""
+    place_without: int | None = None
+    """Where the item would stand were the rule off; absent when it would not be shown."""
+
+
 class ExplainAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
     """The fate of one item for one viewer."""
 
@@ -195,4 +207,6 @@ class ExplainAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
     terms: dict[str, float] | None = None
     features: dict[str, float] | None = None
     offers: list[OfferAnswer] = []
+    rules: list[RuleEffectAnswer] = []
+    arm: str = ""
     degraded: list[str] = []

@@ -123,7 +123,7 @@ def _cell(value: Any) -> str:
 
 
 def why_text(answer: Any) -> str:
-    """An explanation as a person reads it: the sentence, then heads, value terms and sources."""
+    """An explanation as a person reads it: the sentence, then heads, value terms, sources, and rules with their prices."""
     parts = [answer.sentence]
     if answer.predictions:
         parts.append(table([answer.predictions]))
@@ -134,6 +134,20 @@ def why_text(answer: Any) -> str:
         parts.append(
             table(
                 [{"source": one.source, "rank": one.rank, "limit": one.limit, "": one.reason} for one in answer.offers]
+            )
+        )
+    if answer.rules:
+        parts.append(
+            table(
+                [
+                    {
+                        "rule": one.rule,
+                        "on this item": one.effect,
+                        "place without it": one.place_without,
+                        "price": f"{one.price:.6g}",
+                    }
+                    for one in answer.rules
+                ]
             )
         )
     return "\n\n".join(parts)

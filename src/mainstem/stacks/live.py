@@ -262,7 +262,7 @@ class Live:
 
     def explain(self, request: Request, item_id: int) -> Why:
         """Why the viewer is, or is not, shown this item. Changes no state."""
-        return why(self._dry, self.dry_rank(request), request, item_id)
+        return replace(why(self._dry, self.dry_rank(request), request, item_id), arm=self.arm)
 
 
 def _not_declared(stack: str) -> RequestError:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mainstem.base.request import FIRST_RULE, KEPT, NOT_RANKED, Request, Slate, Trace
+from mainstem.base.request import FIRST_RULE, KEPT, NOT_RANKED, Pool, Request, Slate, Trace
 from mainstem.stacks.run import score
 from mainstem.stacks.stage import QUOTA, Source, Stack
 
@@ -31,6 +31,23 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
+class RuleEffect:
+    """What one rule did to the item and to the slate of this request.
+
+    Args:
+        effect: ``removed``, ``promoted`` or ``demoted`` when it fired on this item; empty when it did not.
+        place_without: Where the item would stand were the rule off; None when it would not be shown.
+        price: Value the slate gives up to the rule: the values of the slate without it minus those of the slate with it, the
+            same draws of chance in both. Below 0 for a rule that happens to leave a slate of higher value.
+    """
+
+    rule: str
+    effect: str
+    place_without: int | None
+    price: float
+
+
+@dataclass(frozen=True, slots=True)
 class Why:
     """The fate of one item in one request.
 
@@ -40,7 +57,9 @@ class Why:
         value: Its value; for an item no source offered, the value it would have had.
         cutoff: The lowest value on the slate that chance did not put there.
         rule: The rule that removed or moved it.
-        terms: What the value is the sum or product of.
+        terms: What the value is the sum of, exactly: added up from left to right they are the value.
+        rules: What each rule did, in the order in which they are applied; empty for an item no rule was asked about.
+        arm: The experiment arm the request is in.
     """
 
     item_id: int
@@ -58,6 +77,8 @@ class Why:
     terms: dict[str, float] | None = None
     features: dict[str, float] | None = None
     offers: tuple[Offer, ...] = ()
+    rules: tuple[RuleEffect, ...] = ()
+    arm: str = ""
     degraded: tuple[str, ...] = ()
 
 
@@ -108,8 +129,26 @@ def _of_candidate(stack: Stack, slate: Slate, trace: Trace, request: Request, it
         terms={name: float(term[at]) for name, term in trace.terms.items()} if scored else None,
         features=_row(trace.feature_names, trace.features, at) if scored else None,
         offers=_offers_seen(stack, trace, request, at),
+        rules=rule_effects(stack, trace, request, at) if scored else (),
     )
     return _judged(known, slate, trace, at)
+
+
+def rule_effects(stack: Stack, trace: Trace, request: Request, at: int) -> tuple[RuleEffect, ...]:
+    """What each rule did to one candidate and what it costs the slate: selected again with the rule off, nothing else changed."""
+    n = len(trace.values)
+    rows = stack.catalog.item_rows(trace.item_ids[:n])
+    pool = Pool(rows, trace.source_mask[:n], np.zeros(n))
+    user = stack.features.user(request)
+    shown = stack.control.select(request, user, pool, trace.values)
+    fired = {rule: effect for rule, position, effect in shown.fired if position == at}
+    effects = []
+    for rule in stack.control.rules:
+        other = stack.control.without(rule).select(request, user, pool, trace.values)
+        place = np.flatnonzero(other.order == at)
+        price = float(trace.values[other.order].sum() - trace.values[shown.order].sum())
+        effects.append(RuleEffect(rule, fired.get(rule, ""), 1 + int(place[0]) if len(place) else None, price))
+    return tuple(effects)
 
 
 def _judged(known: Why, slate: Slate, trace: Trace, at: int) -> Why:

@@ -53,7 +53,7 @@ async def page(site: Site, asked: Asked) -> Page:
 def told(site: Site, request: Request, found: Why, answers: tuple[StackAnswer, ...], expression: str) -> Page:
     """The whole page."""
     known = site.catalogue.facts([found.item_id]).get(found.item_id, {})
-    tables = (_stacks(found.item_id, answers), *_optional(found), _offers(found), *_features(found))
+    tables = (_stacks(found.item_id, answers), *_optional(found), *_rules(found), _offers(found), *_features(found))
     back = address("/explorer", user=request.user_id, surface=request.surface, item=found.item_id, at=request.now_ms)
     facts = {
         "why": {**asdict(found), "features": None, "offers": []},
@@ -140,6 +140,32 @@ def _waterfall(found: Why) -> Iterator[Figure]:
         waterfall(terms, narrow=True),
         _terms(found),
     )
+
+
+def _rules(found: Why) -> Iterator[Table]:
+    """Every rule in the order in which it is applied: its effect here, and its price on this slate."""
+    if not found.rules:
+        return
+    rows = tuple(
+        {
+            "rule": one.rule,
+            "effect": one.effect or "left it alone",
+            "without": f"place {one.place_without}" if one.place_without else "not shown",
+            "price": one.price,
+        }
+        for one in found.rules
+    )
+    columns = (
+        Column("rule", "Rule"),
+        Column("effect", "On this item"),
+        Column("without", "Without the rule"),
+        Column("price", "Price", "value"),
+    )
+    note = (
+        "The price is the value the slate gives up to the rule: the sum of its values without the rule, minus the sum with it, "
+        "everything else the same. Rules stand in the order in which they are applied."
+    )
+    yield Table("rules", "What each rule did, and what it costs", columns, rows, note)
 
 
 def _offers(found: Why) -> Table:
