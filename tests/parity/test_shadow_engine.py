@@ -22,7 +22,11 @@ from mainstem.value.expression import Expression, SurfaceValues
 
 ITEMS = 600
 HEADS = ("click", "like", "long_view", "hate", "watch")
-SURFACES = {"feed": "click + 8 * like + 2 * long_view - 20 * hate", "pages": "0.1 * watch + long_view - 10 * hate"}
+SURFACES = {
+    "feed": "click + 8 * like + 2 * long_view - 20 * hate",
+    "pages": "per_second * watch + long_view - 10 * hate",
+}
+WEIGHTS = {"per_second": "0.1 / s"}
 RULES = SlateRules(creator_cap=1, quotas=((1, 8),), variety=0.6, exploration_share=0.3)
 
 
@@ -82,7 +86,7 @@ def engine() -> Stack:
         np.append(rng.integers(1, 9, ITEMS), 0),
         seed=5,
     )
-    values = {name: Expression(text, HEADS, f"surfaces.{name}.value") for name, text in SURFACES.items()}
+    values = {name: Expression(text, HEADS, f"surfaces.{name}.value", WEIGHTS) for name, text in SURFACES.items()}
     return Stack(
         "engine",
         catalog,
@@ -132,7 +136,7 @@ def test_a_weight_whose_sign_is_lost_in_the_settings_is_named_by_its_head(engine
     weights = {"click": 1, "like": 8, "long_view": 2, "hate": -20}
 
     def valued(text: str) -> Stack:
-        values = {name: Expression(text, HEADS, f"surfaces.{name}.value") for name in SURFACES}
+        values = {name: Expression(text, HEADS, f"surfaces.{name}.value", WEIGHTS) for name in SURFACES}
         return replace(engine, value=SurfaceValues(values, HEADS))
 
     sound = valued(" + ".join(f"{weight} * {head}" for head, weight in weights.items()))

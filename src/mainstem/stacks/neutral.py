@@ -22,10 +22,12 @@ from mainstem.features.feedback import FeedbackBatch
 from mainstem.ranking.student import Student
 from mainstem.stacks.stage import Ranker, Stack
 from mainstem.stacks.teachers import Teacher
-from mainstem.value.expression import Expression, SurfaceValues
+from mainstem.value.expression import Expression, SurfaceValues, refuse_worthless
 
 NEUTRAL: Final = "neutral"
 """How a surface's value names the column."""
+CONNECTED: Final = "connected"
+"""How a value names whether the viewer follows the item's creator: 1 or 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +102,34 @@ class TeachersMemory:
         return reader if hasattr(reader, "save") else reader.state  # type: ignore[attr-defined]
 
 
+class Connection:
+    """Whether the viewer follows a candidate's creator; nobody follows an unknown one.
+
+    Args:
+        creators: Creator code of each catalog row, the unknown item's last.
+    """
+
+    def __init__(self, creators: Rows) -> None:
+        self._creators = creators
+
+    def __call__(self, request: Request, user: Any, rows: Rows) -> Floats:
+        """1 where they do, else 0. Shapes: [n]."""
+        creators = self._creators[rows]
+        return (np.isin(creators, user.followed_creators) & (creators > 0)).astype(np.float64)
+
+
 def surface_values(settings: Settings) -> dict[str, Expression]:
-    """What each surface values, as an expression that may name ``neutral`` beside the heads."""
+    """What each surface values, as an expression that may name ``neutral`` and ``connected`` beside the heads.
+
+    Raises:
+        ConfigError: A value or a weight of a surface is not what it should be (``value-001`` to ``value-008``).
+    """
     served = settings.served().items()
-    return {name: Expression(one.value, WithNeutral.heads, f"surfaces.{name}.value") for name, one in served}
+    names = (*WithNeutral.heads, CONNECTED)
+    values = {name: Expression(one.value, names, f"surfaces.{name}.value", one.weights) for name, one in served}
+    for value in values.values():
+        refuse_worthless(value)
+    return values
 
 
 def reading_neutral(settings: Settings) -> set[str]:
@@ -137,6 +163,6 @@ def with_neutral(stack: Stack, settings: Settings, taught: Mapping[str, Taught])
     return replace(
         stack,
         ranker=WithNeutral(stack.ranker, {name: taught[name] for name in asking}, ids),
-        value=SurfaceValues(surface_values(settings), WithNeutral.heads),
+        value=SurfaceValues(surface_values(settings), WithNeutral.heads, getattr(stack.value, "facts", None)),
         memories=(*stack.memories, *(TeachersMemory(one, ids) for one in known.values())),
     )

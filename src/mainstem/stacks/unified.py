@@ -14,7 +14,7 @@ from mainstem.features.unified_state import FeatureState
 from mainstem.ranking.model import Model
 from mainstem.retrieval.follows import Follows
 from mainstem.retrieval.trained import Retrieval
-from mainstem.stacks.neutral import surface_values
+from mainstem.stacks.neutral import CONNECTED, Connection, surface_values
 from mainstem.stacks.ranker import CalibratedRanker
 from mainstem.stacks.retrieving import QUOTAS, sources_of, union_of
 from mainstem.stacks.stage import Stack
@@ -48,7 +48,9 @@ def unified(
         union=union_of(sources, surfaces, retrieval),
         features=features,
         ranker=CalibratedRanker(model.network(catalog), model.calibrators(), names),
-        value=SurfaceValues(surface_values(settings), PREDICTIONS),
+        value=SurfaceValues(
+            surface_values(settings), PREDICTIONS, {CONNECTED: Connection(np.asarray(catalog.items.creator))}
+        ),
         control=_control(catalog, surfaces, [one.name for one in sources], settings.seed, withdrawn),
         memories=(features, follows),
         quotas={name: {**QUOTAS, **one.sources} for name, one in surfaces.items()},

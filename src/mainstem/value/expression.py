@@ -1,59 +1,59 @@
 """Heads to one number by a checked expression: parsed, never run as code.
 
-An expression is a sum of terms over the predicted heads, such as ``long_view + 2 * like - 20 * hate``. Numbers,
-``+ - * /``, a constant power, brackets, and ``min max log1p exp sqrt`` are allowed; anything else is refused with its place.
+An expression is a sum of terms over the predicted heads and named weights, such as ``long_view + like_worth * like - 20 * hate``.
+Numbers, ``+ - * /``, a constant power, brackets, and ``min max log1p exp sqrt log`` are allowed; anything else is refused with
+its place. So are sums of seconds and chances, and divisions by what can be 0 (``value/meaning.py``).
 """
 
 from __future__ import annotations
 
 import ast
-import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
-from mainstem.base.errors import ConfigError, did_you_mean
+from mainstem.base.errors import ConfigError
 from mainstem.base.request import Floats, Request, Rows
+from mainstem.value.compiled import Evaluate, Linear, compiled, linear
+from mainstem.value.meaning import Meaning, Reading
+from mainstem.value.quantity import quantities
 
-Evaluate = Callable[[Mapping[str, Floats]], Any]
-
-_FUNCTIONS: Final[dict[str, tuple[Callable[..., Any], int]]] = {
-    "min": (np.minimum, 2),
-    "max": (np.maximum, 2),
-    "log1p": (lambda x: np.log1p(np.maximum(x, 0.0)), 1),
-    "exp": (lambda x: np.exp(np.clip(x, -50.0, 50.0)), 1),
-    "sqrt": (lambda x: np.sqrt(np.maximum(x, 0.0)), 1),
-}
-_BINARY: Final[dict[type, Callable[..., Any]]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.Pow: operator.pow,
-}
 _LONGEST: Final = 2_000
+Fact = Callable[[Request, Any, Rows], Floats]
+"""Something known of candidates that no head predicts, such as whether the viewer follows their creator."""
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One summand of an expression: how it is written and how it is computed."""
+    """One summand of an expression: how it is written and how it is computed.
+
+    Attributes:
+        linear: The number and the head it is a product of; None where it is more than that.
+    """
 
     text: str
     evaluate: Evaluate
+    linear: Linear | None
 
 
 class Expression:
     """What a surface values, as arrays in and an array out.
 
+    The value is the sum of its terms from left to right, and ``parts`` are those terms, so that parts add up to the value to the
+    last bit. A term that is written twice is one term.
+
     Args:
         text: The expression.
         names: Heads it may read.
         where: Named in errors, such as ``surfaces.feed.value``.
+        weights: Named numbers, such as ``{"like_worth": 2, "watch_worth": "0.02 / s"}``.
 
     Raises:
-        ConfigError: It cannot be parsed or holds what is not allowed (``value-001``), or reads an unknown name (``value-002``).
+        ConfigError: It cannot be parsed or holds what is not allowed (``value-001``), reads an unknown name (``value-002``), mixes
+            units (``value-004``), can divide by 0 (``value-005``), or its weights are not what they should be (``value-007``,
+            ``value-008``).
 
     Example:
         >>> import numpy as np
@@ -61,77 +61,63 @@ class Expression:
         array([0.7])
     """
 
-    def __init__(self, text: str, names: tuple[str, ...], where: str = "value") -> None:
+    def __init__(
+        self,
+        text: str,
+        names: tuple[str, ...],
+        where: str = "value",
+        weights: Mapping[str, float | str] | None = None,
+    ) -> None:
         self.text = text
         self.names = names
-        self._where = where
-        if len(text) > _LONGEST:
-            raise ConfigError(f"{where} has {len(text)} characters, at most {_LONGEST} are allowed", code="value-001")
+        self.where = where
+        self.weights = quantities(weights or {}, names, f"{where.removesuffix('.value')}.weights")
+        reading = Reading(names, self.weights, where)
         try:
-            tree = ast.parse(text.strip(), mode="eval").body
-        except (SyntaxError, ValueError, RecursionError) as error:
-            raise ConfigError(f"{where} cannot be read: {error}", code="value-001") from None
-        self.reads: set[str] = set()
-        self.terms = tuple(Term(written, self._compile(node)) for written, node in _summands(tree))
+            terms = _summands(_parsed(text, where))
+            self.meaning = _meaning(reading, terms)
+        except RecursionError:
+            raise ConfigError(f"{where} is nested too deeply to be read", code="value-001") from None
+        self.reads: set[str] = reading.reads
+        self.weighed: set[str] = reading.weighed
+        numbers = {name: one.number for name, one in self.weights.items()}
+        self.terms = tuple(Term(said, compiled(node, numbers), linear(node, numbers)) for said, node in _merged(terms))
 
     def of(self, columns: Mapping[str, Floats]) -> Floats:
         """The value of each candidate. Shapes: each column [n], the answer [n]."""
-        total = self.terms[0].evaluate(columns)
+        held = self._read(columns)
+        total = self.terms[0].evaluate(held)
         for term in self.terms[1:]:
-            total = total + term.evaluate(columns)
+            total = total + term.evaluate(held)
         return total
 
     def parts(self, columns: Mapping[str, Floats]) -> dict[str, Floats]:
-        """The value split into its summands, by how each is written."""
-        parts: dict[str, Floats] = {}
-        for term in self.terms:
-            share = np.asarray(term.evaluate(columns), np.float64) + np.zeros(len(next(iter(columns.values()))))
-            parts[term.text] = parts[term.text] + share if term.text in parts else share
-        return parts
+        """The value split into its terms, by how each is written; added up in this order they are the value exactly."""
+        held, count = self._read(columns), len(next(iter(columns.values())))
+        return {one.text: np.broadcast_to(np.asarray(one.evaluate(held), np.float64), (count,)) for one in self.terms}
 
-    def _compile(self, node: ast.expr) -> Evaluate:
-        match node:
-            case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
-                return lambda columns, number=float(number): number
-            case ast.Name(id=name):
-                return self._read(name)
-            case ast.UnaryOp(op=ast.USub(), operand=operand):
-                inner = self._compile(operand)
-                return lambda columns: -inner(columns)
-            case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
-                return self._binary(type(op), left, right)
-            case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in _FUNCTIONS:
-                return self._call(name, args)
-        raise ConfigError(
-            f"{self._where} holds {ast.unparse(node)!r}, which is not allowed",
-            code="value-001",
-            hint="numbers, heads, + - * /, a constant power, and " + " ".join(_FUNCTIONS),
-        )
+    def at(self, rates: Mapping[str, float]) -> float:
+        """The value of an item whose heads are just these rates; a head without one counts as 0."""
+        columns = {name: np.array([float(rates.get(name) or 0.0)]) for name in self.names}
+        return float(np.broadcast_to(self.of(columns), (1,))[0])
 
-    def _read(self, name: str) -> Evaluate:
-        if name not in self.names:
-            raise ConfigError(
-                f"{self._where} reads {name!r}, which no head predicts",
-                code="value-002",
-                hint=did_you_mean(name, self.names),
-            )
-        self.reads.add(name)
-        return lambda columns: columns[name]
+    def with_weights(self, weights: Mapping[str, float | str]) -> Expression:
+        """The same expression with other named numbers; those not named stay."""
+        kept = {name: str(one) if one.seconds else one.number for name, one in self.weights.items()}
+        return Expression(self.text, self.names, self.where, {**kept, **weights})
 
-    def _binary(self, kind: type, left: ast.expr, right: ast.expr) -> Evaluate:
-        if kind is ast.Pow and not isinstance(right, ast.Constant):
-            raise ConfigError(
-                f"{self._where}: a power must be a number, found {ast.unparse(right)!r}", code="value-001"
-            )
-        apply, a, b = _BINARY[kind], self._compile(left), self._compile(right)
-        return lambda columns: apply(a(columns), b(columns))
+    def _read(self, columns: Mapping[str, Floats]) -> dict[str, Floats]:
+        """What it reads, as doubles: a sum in single precision would not be the sum of its parts."""
+        return {name: np.asarray(columns[name], np.float64) for name in self.reads}
 
-    def _call(self, name: str, args: list[ast.expr]) -> Evaluate:
-        apply, arity = _FUNCTIONS[name]
-        if len(args) != arity:
-            raise ConfigError(f"{self._where}: {name} takes {arity} values, found {len(args)}", code="value-001")
-        inner = [self._compile(arg) for arg in args]
-        return lambda columns: apply(*(one(columns) for one in inner))
+
+def _parsed(text: str, where: str) -> ast.expr:
+    if len(text) > _LONGEST:
+        raise ConfigError(f"{where} has {len(text)} characters, at most {_LONGEST} are allowed", code="value-001")
+    try:
+        return ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ConfigError(f"{where} cannot be read: {error}", code="value-001") from None
 
 
 def _summands(node: ast.expr, sign: int = 1) -> list[tuple[str, ast.expr]]:
@@ -144,27 +130,71 @@ def _summands(node: ast.expr, sign: int = 1) -> list[tuple[str, ast.expr]]:
     return [(ast.unparse(node), node)]
 
 
+def _meaning(reading: Reading, terms: list[tuple[str, ast.expr]]) -> Meaning:
+    """Bounds and unit of the whole sum; terms of different units are refused, both named."""
+    low, high, seconds = 0.0, 0.0, 0.0
+    kept: tuple[ast.expr, Meaning] | None = None
+    for _, node in terms:
+        found = reading.of(node)
+        if kept is not None:
+            reading.together(kept[0], node, kept[1], found)
+        if kept is None or (kept[1].low == kept[1].high == 0.0):
+            kept = (node, found)
+        low, high, seconds = low + found.low, high + found.high, seconds or found.seconds
+    return Meaning(low, high, seconds)
+
+
+def _merged(terms: list[tuple[str, ast.expr]]) -> list[tuple[str, ast.expr]]:
+    """Terms by how they are written; one that comes twice is twice as much, once."""
+    nodes = dict(terms)
+    times = {said: sum(one == said for one, _ in terms) for said in nodes}
+    return [
+        (said, node if times[said] == 1 else ast.BinOp(left=ast.Constant(times[said]), op=ast.Mult(), right=node))
+        for said, node in nodes.items()
+    ]
+
+
 class SurfaceValues:
     """The value model of a stack: one expression a surface.
 
     Args:
         expressions: By surface.
         heads: The columns of the ranker's predictions.
+        facts: What else an expression may read, asked for only where it does.
     """
 
-    def __init__(self, expressions: Mapping[str, Expression], heads: tuple[str, ...]) -> None:
+    def __init__(
+        self, expressions: Mapping[str, Expression], heads: tuple[str, ...], facts: Mapping[str, Fact] | None = None
+    ) -> None:
         self.expressions = dict(expressions)
         self._heads = heads
+        self.facts = dict(facts or {})
 
     def values(self, request: Request, user: Any, rows: Rows, predictions: Floats) -> Floats:
         """What showing each candidate on this surface is worth; a value that is not finite sinks to the bottom."""
-        value = np.asarray(self.expressions[request.surface].of(self._columns(predictions)), np.float64)
-        value = np.broadcast_to(value, (len(rows),))
+        value = self.expressions[request.surface].of(self._columns(request, user, rows, predictions))
+        value = np.broadcast_to(np.asarray(value, np.float64), (len(rows),))
         return np.where(np.isfinite(value), value, -np.inf) if not np.isfinite(value).all() else value
 
     def terms(self, request: Request, user: Any, rows: Rows, predictions: Floats) -> dict[str, Floats]:
         """The value split into the expression's summands."""
-        return self.expressions[request.surface].parts(self._columns(predictions))
+        return self.expressions[request.surface].parts(self._columns(request, user, rows, predictions))
 
-    def _columns(self, predictions: Floats) -> dict[str, Floats]:
-        return {head: predictions[:, column] for column, head in enumerate(self._heads)}
+    def _columns(self, request: Request, user: Any, rows: Rows, predictions: Floats) -> dict[str, Floats]:
+        columns = {head: predictions[:, column] for column, head in enumerate(self._heads)}
+        reads = self.expressions[request.surface].reads
+        return columns | {name: fact(request, user, rows) for name, fact in self.facts.items() if name in reads}
+
+
+def refuse_worthless(expression: Expression) -> None:
+    """Refuses an expression by which no item can ever be worth more than 0, whatever is predicted.
+
+    Raises:
+        ConfigError: So it is (``value-006``).
+    """
+    if expression.meaning.high <= 0.0:
+        raise ConfigError(
+            f"{expression.where} is at most {expression.meaning.high:g} whatever is predicted: no item is worth showing",
+            code="value-006",
+            hint="give at least one outcome that is wanted a weight above 0",
+        )
