@@ -156,7 +156,7 @@ def waterfall(terms: Mapping[str, float], *, narrow: bool) -> dict[str, Any]:
     base = alt.Chart(alt.Data(values=steps)).encode(
         y=alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelLimit=150 if narrow else 320))
     )
-    x = alt.X("from:Q", title="value", axis=alt.Axis(tickCount=4 if narrow else 6))
+    x = alt.X("from:Q", title="value", axis=alt.Axis(tickCount=2 if narrow else 6, labelOverlap=True))
     colour = alt.Color(
         "effect:N",
         scale=alt.Scale(domain=["lifts", "lowers", "total"], range=[ACCENT, VERDICT_COLOURS["does not hold"], STRONG]),
