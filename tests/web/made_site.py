@@ -18,13 +18,14 @@ from starlette.applications import Starlette
 
 from mainstem.base.clock import SetClock
 from mainstem.base.heads import HEADS
-from mainstem.base.request import Found, Slate
+from mainstem.base.request import Found, Request, Slate
 from mainstem.base.settings import parse_settings
 from mainstem.control.filters import Integrity
 from mainstem.control.slate import SlateRules, SurfaceControl
 from mainstem.data.log import write_log
 from mainstem.data.manifest import Manifest
 from mainstem.data.world import WorldSettings, make_world
+from mainstem.evaluate.blast_radius import Asked, blast_radius
 from mainstem.evaluate.plan import SideBySidePlan
 from mainstem.evaluate.rows import ArmScores, split_rows
 from mainstem.evaluate.side_by_side import side_by_side
@@ -279,6 +280,20 @@ def made_migration():
     return migrate(world, serve, MigrationPlan("old", "unified", requests_a_look=200))
 
 
+def made_blast_radius():
+    """What dropping the creator cap moves, on requests of the made stack."""
+    before = made_stack()
+    after = replace(before, control=before.control.without("creator_cap"))
+    asked = [Request(n, 1 + n % 40, ("feed", "pages")[n % 2], NOW_MS, 10) for n in range(80)]
+    pairs = [(run(before, one), run(after, one)) for one in asked]
+    items = before.catalog.items
+    who = [
+        Asked(one.user_id, {"surface": one.surface, "activity": ("light", "heavy")[one.user_id % 2]}) for one in asked
+    ]
+    creators = dict(zip(items.ids.tolist(), items.creator_id.tolist(), strict=False))
+    return blast_radius(pairs, who, creators, before="now", after="feed.rules.creator_cap=0")
+
+
 def fill(workspace: Workspace) -> None:
     """Writes the log and every kind of evidence."""
     write_made_log(workspace.log)
@@ -288,6 +303,7 @@ def fill(workspace: Workspace) -> None:
     shadow = made_shadow()
     workspace.write_evidence("shadow", {"content-first": replace(shadow, left="content-first", right="unified")})
     workspace.write_evidence("migration", made_migration())
+    workspace.write_evidence("blast_radius", made_blast_radius())
     steps = [
         {"name": "data", "text": "4,000 impressions of 120 users; 0 dropped", "seconds": 1.2},
         {"name": "side by side", "text": comparison.verdicts[0].sentence, "seconds": 20.4},

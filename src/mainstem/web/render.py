@@ -20,6 +20,7 @@ THEMES: Final = ("light", "dark")
 NAVIGATION: Final = (
     ("", "Overview"),
     ("explorer", "Feed explorer"),
+    ("surfaces", "Surfaces"),
     ("side-by-side", "Side by side"),
     ("shadow", "Shadow diff"),
     ("migration", "Migration"),

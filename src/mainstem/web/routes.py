@@ -15,7 +15,7 @@ from mainstem.base.errors import MainstemError, RequestError, did_you_mean
 from mainstem.report.figure import Drawn
 from mainstem.stacks.live import Live
 from mainstem.web.page import Missing, Page
-from mainstem.web.pages import explorer, feature_parity, item, migration, overview, shadow, side_by_side
+from mainstem.web.pages import explorer, feature_parity, item, migration, overview, shadow, side_by_side, surfaces
 from mainstem.web.render import THEMES, html
 from mainstem.web.site import OnLive, Site, inline
 from mainstem.workspace.layout import Workspace
@@ -26,6 +26,7 @@ PAGES: Final[Mapping[str, Answer]] = {
     "": overview.page,
     "explorer": explorer.page,
     "explorer/item": item.page,
+    "surfaces": surfaces.page,
     "side-by-side": side_by_side.page,
     "shadow": shadow.page,
     "migration": migration.page,
