@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from mainstem.cli.options import HERE, AsJson, Folder, Quiet
 from mainstem.cli.terminal import NO, Terminal, table
 
 app = typer.Typer(no_args_is_help=True, help="What a surface values and must never do, and what changing that moves.")
+Surface = Annotated[str, typer.Argument(help="A surface, such as feed.")]
 Side = Annotated[str, typer.Argument(help="now, a TOML file, a git revision, or a change: feed.weights.like=3")]
 
 
@@ -41,3 +44,99 @@ def diff(
     replaced = found.groups[0].replaced
     if most is not None and replaced is not None and replaced.mid > most:
         raise typer.Exit(NO)
+
+
+@app.command()
+def pull(
+    surface: Surface,
+    requests: Annotated[int, typer.Option(help="How many logged requests are asked again.", min=1)] = 200,
+    workspace: Folder = HERE,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """What each weight does to the order: weight, base rate, spread, share of the value's variance, who leaves the first ten."""
+    from mainstem.workspace.layout import Workspace
+    from mainstem.workspace.value_pull import pull_of
+
+    terminal = Terminal(as_json=as_json, quiet=quiet)
+    with terminal.step("pull") as step:
+        found = pull_of(Workspace.open(workspace), surface, requests, step.progress)
+        step.outcome = f"{found.requests} requests, {found.candidates:.0f} candidates each"
+    rows = [
+        {
+            "term": one.term, "weight": one.weight, "base rate": one.rate, "adds": one.typical, "spread": one.spread,
+            "share": f"{one.share:.1%}", "of first 10 moved": one.moved,
+        }
+        for one in found.terms
+    ]  # fmt: skip
+    at = "" if found.at_rates is None else f"\nan item at base rates is worth {found.at_rates:.4f}"
+    unused = f"\nweights that are not read: {', '.join(found.unused)}" if found.unused else ""
+    terminal.answer(asdict(found), f"{table(rows)}{at}{unused}" + "".join(f"\n{one}" for one in found.warnings))
+
+
+Reason = Annotated[str, typer.Option(help="Why, for the ledger.")]
+Owner = Annotated[str, typer.Option(help="Who answers for it. Default: the surface's owner.")]
+
+
+@app.command(name="set")
+def set_(
+    surface: Surface,
+    changes: Annotated[list[str], typer.Argument(help="Such as weights.like=3 or rules.creator_cap=1.")],
+    reason: Reason = "",
+    owner: Owner = "",
+    workspace: Folder = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Changes settings of a surface in mainstem.toml and enters who, when, what and why in the ledger."""
+    from mainstem.workspace.layout import Workspace
+    from mainstem.workspace.value_ledger import set_values
+
+    told = set_values(Workspace.open(workspace), surface, changes, reason, owner)
+    Terminal(as_json=as_json).answer([msgspec.to_builtins(one) for one in told], _entries_text(told))
+
+
+@app.command()
+def declare(reason: Reason = "", owner: Owner = "", workspace: Folder = HERE, as_json: AsJson = False) -> None:
+    """Enters in the ledger what was changed in mainstem.toml by hand."""
+    from mainstem.workspace.layout import Workspace
+    from mainstem.workspace.value_ledger import declare as enter
+
+    told = enter(Workspace.open(workspace), reason, owner)
+    Terminal(as_json=as_json).answer([msgspec.to_builtins(one) for one in told], _entries_text(told))
+
+
+@app.command()
+def log(workspace: Folder = HERE, as_json: AsJson = False) -> None:
+    """Every declared change, oldest first. Exit code 3 when the ledger was tampered with or a change is undeclared."""
+    from mainstem.workspace.layout import Workspace
+    from mainstem.workspace.value_ledger import read_ledger
+
+    found = read_ledger(Workspace.open(workspace))
+    told = {
+        "entries": [msgspec.to_builtins(one) for one in found.entries],
+        "broken": found.broken,
+        "undeclared": [msgspec.to_builtins(one) for one in found.undeclared],
+    }
+    lines = [_entries_text(found.entries) if found.entries else "nothing was declared yet: mainstem surface set"]
+    if found.broken:
+        lines.append(f"entry {found.broken} does not follow from the one before: the ledger was changed")
+    if found.undeclared:
+        lines += ["", "in mainstem.toml, declared by nobody:", *(_change_text(one) for one in found.undeclared)]
+        lines.append("mainstem surface declare --reason … --owner … enters them")
+    Terminal(as_json=as_json).answer(told, "\n".join(lines))
+    if found.broken or found.undeclared:
+        raise typer.Exit(NO)
+
+
+def _entries_text(entries: Sequence[Any]) -> str:
+    lines = []
+    for one in entries:
+        by = f"{one.who}, for {one.owner}" if one.owner else one.who
+        lines.append(f"{one.when}  {one.kind:8}  {by}: {one.reason}")
+        lines += [_change_text(change) for change in one.changes]
+    return "\n".join(lines)
+
+
+def _change_text(change: Any) -> str:
+    before, after = ("–" if one is None else repr(one) for one in (change.before, change.after))
+    return f"    {change.key}: {before} → {after}"
