@@ -5,22 +5,27 @@ For logged requests, an item of each fate is explained: shown, scored too low, b
 
 from __future__ import annotations
 
-import argparse
-import time
-from dataclasses import replace
-from functools import reduce
-from pathlib import Path
+import os
 
-import numpy as np
+for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+    os.environ.setdefault(name, "1")  # as the command line sets it: threads that wait for each other count as CPU time
 
-from mainstem.base.request import Pool, Request, Slate
-from mainstem.stacks.run import run
-from mainstem.stacks.stage import Stack
-from mainstem.stacks.why import Why, why
-from mainstem.workspace.layout import Workspace
-from mainstem.workspace.log import open_log
-from mainstem.workspace.platform import open_stack
-from mainstem.workspace.shadow import sample_requests
+import argparse  # noqa: E402
+import time  # noqa: E402
+from dataclasses import replace  # noqa: E402
+from functools import reduce  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import numpy as np  # noqa: E402
+
+from mainstem.base.request import Pool, Request, Slate  # noqa: E402
+from mainstem.stacks.run import run  # noqa: E402
+from mainstem.stacks.stage import Stack  # noqa: E402
+from mainstem.stacks.why import Why, why  # noqa: E402
+from mainstem.workspace.layout import Workspace  # noqa: E402
+from mainstem.workspace.log import open_log  # noqa: E402
+from mainstem.workspace.platform import open_stack  # noqa: E402
+from mainstem.workspace.shadow import sample_requests  # noqa: E402
 
 
 def one_of_each_fate(stack: Stack, slate: Slate) -> dict[str, int]:
