@@ -53,6 +53,9 @@ def test_made_copies_are_read_and_answered(made):
 
 
 def test_what_is_not_there_is_refused(made):
+    with pytest.raises(BenchError) as unknown:
+        bench_off_policy("open_bandits", made, made / "scratch")
+    assert unknown.value.code == "bench-014"
     (made / "coat" / "test.ascii").unlink()
     with pytest.raises(BenchError):
         bench_off_policy("coat", made, made / "scratch")

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mainstem.base.errors import DataError, EvidenceError
+from mainstem.base.errors import BenchError, DataError, EvidenceError, did_you_mean
 from mainstem.bench.packs import Packs, wrong_pack
 from mainstem.data.loaders.bandit import Coat, OpenBandit, read_coat, read_open_bandit
 from mainstem.evaluate.bandit_log import BanditLog
@@ -20,6 +20,7 @@ from mainstem.evaluate.reward_model import cross_fitted
 
 PLACES: Final = 3
 """Of a page of Open Bandit."""
+PACKS: Final = {"open-bandit": "open_bandit", "coat": "coat"}
 ASKED: Final[tuple[Method, ...]] = ("ips", "snips", "dm", "dr", "dr-plain")
 
 
@@ -95,11 +96,16 @@ def bench_off_policy(name: str, data: Path | None, scratch: Path, seed: int = 7)
         seed: Of the folds.
 
     Raises:
-        BenchError: The data is not there (``bench-012``) or not what its name says (``bench-015``).
+        BenchError: No such set (``bench-014``), the data is not there (``bench-012``) or not what its name says (``bench-015``).
     """
     began = time.process_time()
-    pack = {"open-bandit": "open_bandit", "coat": "coat"}[name]
-    folder = Packs(data, scratch).find(pack)
+    if name not in PACKS:
+        raise BenchError(
+            f"found the set {name!r}, expected one of {', '.join(PACKS)}",
+            code="bench-014",
+            hint=did_you_mean(name, list(PACKS)),
+        )
+    folder = Packs(data, scratch).find(PACKS[name])
     try:
         rows, answers, notes = (_open_bandit if name == "open-bandit" else _coat)(folder, seed)
     except DataError as error:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mainstem.cli import bench, data, dataset, export, features, models, parity, surface
+from mainstem.cli import bench, data, dataset, export, features, models, parity, responsible, surface
 from mainstem.cli.options import HERE, AsJson, Folder, Quiet, Seed
 from mainstem.cli.terminal import NO, Terminal, table, why_text
 
@@ -29,6 +29,9 @@ app.add_typer(surface.app, name="surface")
 app.add_typer(export.app, name="export")
 app.add_typer(bench.app, name="bench")
 app.command()(export.bring)
+app.command()(responsible.responsible)
+app.command()(responsible.canaries)
+app.command(name="off-policy")(responsible.off_policy)
 config = typer.Typer(no_args_is_help=True, help="What is set, and by whom.")
 app.add_typer(config, name="config")
 

@@ -1,0 +1,85 @@
+"""An assessment as tables for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mainstem.evaluate.canaries import Canary
+from mainstem.evaluate.intervals import Interval
+from mainstem.evaluate.risk import RiskAssessment
+from mainstem.evaluate.slices import SliceCell
+from mainstem.workspace.responsible_rows import ExposureRow
+
+
+def risk_rows(assessment: RiskAssessment) -> list[dict[str, str]]:
+    """Every risk, one row each."""
+    return [
+        {
+            "risk": risk.name,
+            "measured by": risk.measure,
+            "value": "" if risk.value is None else f"{risk.value:.3f}",
+            "95 %": "" if risk.low is None or risk.high is None else f"{risk.low:.3f} to {risk.high:.3f}",
+            "declared": f"{risk.bound} {risk.threshold:g}",
+            "state": risk.state,
+            "where": risk.note if len(risk.note) < 60 else risk.note[:57] + "...",
+        }
+        for risk in assessment.risks
+    ]
+
+
+def slice_rows(cells: Sequence[SliceCell], head: str) -> list[dict[str, str | int]]:
+    """One head's slices."""
+    return [
+        {
+            "by": cell.by,
+            "slice": cell.slice,
+            "arm": cell.arm,
+            "rows": cell.rows,
+            "users": cell.users,
+            "positives": cell.positives,
+            "predicted/observed": _told(cell.over_observed),
+            "ECE": "" if cell.error is None else f"{cell.error:.4f}",
+            "within-user AUC": "" if cell.gauc is None else f"{cell.gauc:.4f}",
+            "less the whole's": _told(cell.gap, "+.4f"),
+        }
+        for cell in cells
+        if cell.head == head
+    ]
+
+
+def exposure_rows(rows: Sequence[ExposureRow]) -> list[dict[str, str | int]]:
+    """Who each arm shows."""
+    return [
+        {
+            "arm": row.arm,
+            "Gini": f"{row.items.gini:.3f} (chance {row.chance_items.gini:.3f})",
+            "top 1 %": f"{row.items.top_share:.1%}",
+            "effective items": f"{row.items.effective:,.0f}",
+            "of chance's": _told(row.effective_items),
+            "small creators": _told(row.small_creators),
+            "new items": _told(row.new_items),
+            "popularity": _told(row.popularity),
+            "hides": _told(row.hides),
+            "hide rate": f"{row.hide_rate:.3%}",
+            "long views": _told(row.value),
+        }
+        for row in rows
+    ]
+
+
+def canary_rows(canaries: Sequence[Canary]) -> list[dict[str, str]]:
+    """What each canary found."""
+    return [
+        {
+            "canary": one.name,
+            "of": one.of,
+            "found": one.measured,
+            "says": "clean" if one.clean else "leak",
+            "as it must": "yes" if one.passed else "NO",
+        }
+        for one in canaries
+    ]
+
+
+def _told(one: Interval | None, form: str = ".3f") -> str:
+    return "" if one is None else f"{one.mid:{form}} ({one.low:{form}} to {one.high:{form}})"
