@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -46,6 +47,7 @@ def test_made_copies_are_read_and_answered(made):
     assert refused
     assert {one.refused[:12] for one in refused} <= {"evidence-001", "evidence-004"}
     assert found.table()
+    assert msgspec.json.decode(msgspec.json.encode(found))["rows"] == 1_800
     coat = bench_off_policy("coat", made, made / "scratch")
     naive, snips = (next(one for one in coat.answers if one.method == name) for name in ("naive mean", "snips"))
     assert naive.value > snips.value

@@ -125,7 +125,7 @@ def interval(value: float, influence: Floats, clusters: Ints, level: float = LEV
         return (value, value) if variance == 0 and len(pull) > 1 else (-np.inf, np.inf)
     freedom = max(1.0, variance**2 / float((squares * squares).sum()) - 1.0)
     half = student_t_quantile((1 + level) / 2, freedom) * np.sqrt(variance * len(pull) / (len(pull) - 1)) / n
-    return value - half, value + half
+    return float(value - half), float(value + half)
 
 
 def _check_method(method: str, target: Floats) -> None:
