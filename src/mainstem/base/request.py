@@ -76,6 +76,25 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True)
+class Unmet:
+    """A promise of a slate that could not be kept whole.
+
+    Args:
+        rule: The rule that promised it; ``count`` where the slate is shorter than asked for.
+        name: Which of the rule's promises: a quota's source or group, a spacing's attribute.
+        least: Places it should have.
+        met: Places it has.
+        why: What stood in the way.
+    """
+
+    rule: str
+    name: str
+    least: int
+    met: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Selection:
     """What control made of the valued candidates: the slate, and why everything else is not on it.
 
@@ -83,12 +102,14 @@ class Selection:
     and those after);
     ``propensities[k]`` the probability of standing there, 1 where nothing was random.
     ``fired`` lists (rule, candidate position, effect), where the effect is removed, demoted or promoted.
+    ``unmet`` lists quotas, spacings and counts that were kept only as far as possible.
     """
 
     order: Rows
     removed_by: NDArray[np.int16]
     propensities: Floats
     fired: tuple[tuple[str, int, str], ...] = ()
+    unmet: tuple[Unmet, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +137,8 @@ class Trace:
     """The value of each candidate, split into the terms of the surface's expression."""
     served: AsServed | None = None
     """What makes the features computable again, where the stack's features tell it."""
+    unmet: tuple[Unmet, ...] = ()
+    """Quotas, spacings and counts that the slate keeps only as far as possible."""
 
     def reason(self, position: int) -> str:
         """Why the candidate is not on the slate: a rule's name, or ``kept``, ``not_ranked``, ``scored_too_low``."""

@@ -85,6 +85,11 @@ class Catalog:
             _tables=(items, users),
         )
 
+    @property
+    def item_table(self) -> pl.DataFrame:
+        """The items table, its rows in the catalog's order."""
+        return self._tables[0]
+
     def item_rows(self, ids: NDArray[np.int64]) -> NDArray[np.int32]:
         """The row of each item, -1 where the catalog does not know it."""
         return _rows(self.items.ids, self._item_order, np.asarray(ids, np.int64))

@@ -74,6 +74,7 @@ def run(stack: Stack, request: Request, *, explain: bool = True, source_budget_s
         rules=stack.control.rules,
         removed_by=np.concatenate([selection.removed_by, np.full(len(cut.rows), NOT_RANKED, np.int16)]),
         fired=selection.fired,
+        unmet=selection.unmet,
         timings_ms=watch.timings_ms,
         retrieved=retrieved,
         served=_as_served(stack, user),
