@@ -74,6 +74,42 @@ def pull(
     terminal.answer(asdict(found), f"{table(rows)}{at}{unused}" + "".join(f"\n{one}" for one in found.warnings))
 
 
+@app.command()
+def translate(
+    surface: Surface,
+    source: Annotated[str, typer.Option("--from", help="content-first or interest-first.")],
+    requests: Annotated[int, typer.Option(help="Viewers that are asked for.", min=20)] = 400,
+    slates: Annotated[int, typer.Option(help="Slates the legacy stack serves each viewer first.", min=0)] = 0,
+    workspace: Folder = HERE,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """The unified formula that orders as a legacy one did. Exit code 3 when the unified predictions do not reach its order."""
+    from mainstem.workspace.layout import Workspace
+    from mainstem.workspace.value_translation import translate as fit
+
+    terminal = Terminal(as_json=as_json, quiet=quiet)
+    with terminal.step("translate") as step:
+        found = fit(Workspace.open(workspace), surface, source, requests, slates, step.progress)
+        step.outcome = f"fitted on {found.requests[0]} viewers, judged on {found.requests[2]}"
+    rows = [
+        {
+            "predictions": one.predictions, "formula": one.form, "tau@20": _span(one.tau),
+            "top 20 shared": _span(one.overlap), "reproduced": one.enough,
+        }
+        for one in found.reached
+    ]  # fmt: skip
+    if found.neutral:
+        rows.append({"predictions": "its student", "formula": "neutral", "tau@20": _span(found.neutral)})
+    terminal.answer(asdict(found), f"{table(rows)}\n\n{found.sentence}\n\n{found.as_toml()}")
+    if not any(one.enough and one.written and one.predictions == "unified" for one in found.reached):
+        raise typer.Exit(NO)
+
+
+def _span(interval: tuple[float, float, float]) -> str:
+    return f"{interval[0]:.3f} [{interval[1]:.3f}, {interval[2]:.3f}]"
+
+
 Reason = Annotated[str, typer.Option(help="Why, for the ledger.")]
 Owner = Annotated[str, typer.Option(help="Who answers for it. Default: the surface's owner.")]
 

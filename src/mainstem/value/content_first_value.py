@@ -29,7 +29,7 @@ class WeightedSum:
 
     def __init__(self, weights: dict[str, Floats], unconnected: dict[str, float]) -> None:
         self.weights = weights
-        self._unconnected = unconnected
+        self.unconnected = unconnected
 
     def values(self, request: Request, user: Follower, rows: Rows, predictions: Floats) -> Floats:
         """Higher is better. Shapes: [n]."""
@@ -42,4 +42,4 @@ class WeightedSum:
         return {head: shares[:, at] for at, head in enumerate(PREDICTIONS) if weights[at]}
 
     def _factor(self, request: Request, user: Follower, rows: Rows) -> Floats:
-        return np.where(user.follows(rows), 1.0, self._unconnected[request.surface])
+        return np.where(user.follows(rows), 1.0, self.unconnected[request.surface])

@@ -189,10 +189,12 @@ class SurfaceValues:
 def refuse_worthless(expression: Expression) -> None:
     """Refuses an expression by which no item can ever be worth more than 0, whatever is predicted.
 
+    A sum of logarithms of chances is below 0 by nature, and its sign says nothing.
+
     Raises:
         ConfigError: So it is (``value-006``).
     """
-    if expression.meaning.high <= 0.0:
+    if expression.meaning.high <= 0.0 and "log(" not in expression.text:
         raise ConfigError(
             f"{expression.where} is at most {expression.meaning.high:g} whatever is predicted: no item is worth showing",
             code="value-006",
