@@ -127,8 +127,9 @@ def _joined(frame: pl.DataFrame, table: pl.DataFrame, key: str, name: str) -> pl
 
 
 def _plain(column: pl.Series) -> NDArray[Any]:
-    """Numbers with NaN, or names with empty ones, where nothing is known."""
-    if column.dtype.is_numeric() or column.dtype == pl.Boolean:
+    """Numbers with NaN, or names with empty ones, where nothing is known. The number of a category is a name."""
+    names = column.name in ("category", "scenario") or column.name.endswith("_id")
+    if (column.dtype.is_numeric() and not names) or column.dtype == pl.Boolean:
         return column.cast(pl.Float64).fill_null(np.nan).to_numpy()
     return column.cast(pl.String).fill_null("").to_numpy().astype(str)
 
