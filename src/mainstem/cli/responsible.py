@@ -98,3 +98,33 @@ def off_policy(
     terminal.answer(msgspec.to_builtins(found), "\n\n".join([table(found.table()), "\n".join(found.notes), cost]))
     if found.missed:
         raise typer.Exit(NO)
+
+
+def mitigate(
+    workspace: Folder = HERE,
+    floor: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of places for small creators. Default: 1.5 times what they get.")
+    ] = 0.0,
+    surface: Annotated[str, typer.Option(help="Whose value.")] = "feed",
+    requests: Annotated[int, typer.Option(min=20, help="Made requests; as many again judge the boost.")] = 400,
+    seed: Seed = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """What an exposure floor for small creators costs in a made world; draws the front. Exit code 3 when it is not met."""
+    from mainstem.report.figure import Drawn
+    from mainstem.report.floor_front import floor_front_figure
+    from mainstem.workspace.layout import Workspace
+    from mainstem.workspace.mitigation import mitigate as measure
+    from mainstem.workspace.responsible_text import mitigation_rows, mitigation_words
+
+    terminal, place = Terminal(as_json=as_json, quiet=quiet), Workspace.open(workspace)
+    with terminal.step("mitigation") as step:
+        found = measure(place, floor, surface=surface, requests=requests, seed=seed, progress=step.progress)
+        figure = floor_front_figure(msgspec.to_builtins(found))
+        drawn = place.evidence("mitigation").with_suffix(".svg")
+        drawn.write_text(Drawn().svg(figure, figure.wide, "wide"), encoding="utf-8")
+        step.outcome = f"{found.share:.1%} of places reached, {found.price_share:.2%} of value given up, {drawn}"
+    terminal.answer(msgspec.to_builtins(found), f"{table(mitigation_rows(found))}\n\n{mitigation_words(found)}")
+    if not found.met:
+        raise typer.Exit(NO)

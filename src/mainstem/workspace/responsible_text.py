@@ -8,6 +8,7 @@ from mainstem.evaluate.canaries import Canary
 from mainstem.evaluate.intervals import Interval
 from mainstem.evaluate.risk import RiskAssessment
 from mainstem.evaluate.slices import SliceCell
+from mainstem.workspace.mitigation import Mitigation
 from mainstem.workspace.responsible_rows import ExposureRow
 
 
@@ -79,6 +80,34 @@ def canary_rows(canaries: Sequence[Canary]) -> list[dict[str, str]]:
         }
         for one in canaries
     ]
+
+
+def mitigation_rows(found: Mitigation) -> list[dict[str, str]]:
+    """The front, cheapest first."""
+    return [
+        {
+            "method": point.method,
+            "floor or strength": f"{point.asked:.3f}",
+            "small creators": f"{point.share:.2%}",
+            "value": f"{point.value:,.1f}",
+            "given up": f"{point.price:,.2f}",
+            "of value": f"{point.price_share:.3%}",
+            "one more place": f"{point.boost:.4f}" if point.method == "floor" else "",
+        }
+        for point in found.front
+    ]
+
+
+def mitigation_words(found: Mitigation) -> str:
+    """The floor that was asked for, in sentences."""
+    return (
+        f"made world, seed {found.seed}, {found.requests} requests of {found.surface}: small creators (fewer than "
+        f"{found.small_below:g} items) are {found.offered:.1%} of candidates and get {found.free:.1%} of places freely\n"
+        f"a floor of {found.floor:.1%} is {'met' if found.met else 'NOT met'}: {found.share:.2%} of places, for "
+        f"{found.price:,.1f} of value ({found.price_share:.2%}); one more place costs {found.boost:.3f}\n"
+        f"that boost on later requests: {found.later_share:.2%} of places for {found.later_price_share:.2%} of value\n"
+        f"{found.cpu_s:.1f} CPU seconds"
+    )
 
 
 def _told(one: Interval | None, form: str = ".3f") -> str:
