@@ -1,55 +1,68 @@
-"""From valued candidates to a slate: filters, then one greedy pass that keeps caps, quotas, variety and exploration."""
+"""From valued candidates to a slate: filters, then one pass that keeps caps, spacing, quotas, variety and exploration."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+import copy
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mainstem.base.errors import ControlError, did_you_mean
 from mainstem.base.order import best_first
-from mainstem.base.request import FIRST_RULE, KEPT, SCORED_TOO_LOW, Floats, Pool, Request, Rows, Selection
+from mainstem.base.request import FIRST_RULE, KEPT, SCORED_TOO_LOW, Floats, Pool, Request, Rows, Selection, Unmet
 from mainstem.base.seeds import uniforms
 from mainstem.control.filters import Filter
+from mainstem.control.slate_kernel import fill
+from mainstem.control.slate_rules import CREATOR, Quota, SlateRules, cap_rule, spacing_rule
+from mainstem.control.slate_task import BY_QUOTA, BY_SOFT_QUOTA, NO_VARIETY, Codes, Filled, SlateTask
+from mainstem.control.variety import MODES, SUNK, variety
 
-_OFF: dict[str, dict[str, Any]] = {
-    "creator_cap": {"creator_cap": 0},
-    "variety": {"variety": 1.0},
-    "quota": {"quotas": ()},
-    "exploration": {"exploration_share": 0.0},
-}
-"""What switches each slate rule off."""
+__all__ = ["Boost", "Quota", "SlateRules", "SurfaceControl"]
 
-_POOL_FACTOR = 6
-"""The greedy pass looks at this many candidates a slot before it looks at all of them."""
+_NO_DRAWS: Final = np.empty((2, 0))
+_NO_VECTORS: Final = np.zeros((1, 1), np.float32)
+_MOVED_BY: Final = {BY_QUOTA: "quota", BY_SOFT_QUOTA: "soft_quota"}
 
-_FEW = 24
-"""Up to here, comparing with each of some codes beats ``np.isin``."""
+
+class Boost(Protocol):
+    """Adds to what candidates are ordered by, never to the value that is told."""
+
+    @property
+    def name(self) -> str:
+        """How traces, prices and explanations call it."""
+        ...
+
+    def boost(self, request: Request, user: Any, pool: Pool, values: Floats) -> Floats:
+        """What each candidate gets on top, in units of value. Shapes: [n]."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
-class SlateRules:
-    """What holds for the slate as a whole on one surface. A rule is off at the value its line names.
+class _Plan:
+    """One surface's rules, resolved to arrays once. a attributes, q quotas."""
 
-    Args:
-        creator_cap: Most items of one creator; off at 0.
-        quotas: Source bit = at least this many of the slate when that source has candidates; off when empty.
-        variety: Each further item of a category keeps this share of its value; off at 1.
-        exploration_share: Share of slots given to a random candidate; off at 0.
-    """
-
-    creator_cap: int = 0
-    quotas: tuple[tuple[int, int], ...] = ()
-    variety: float = 1.0
-    exploration_share: float = 0.0
+    rules: SlateRules
+    attributes: tuple[str, ...]
+    codes: tuple[Codes, ...]
+    caps: NDArray[np.int64]
+    gaps: NDArray[np.int64]
+    quotas: tuple[Quota, ...]
+    least: NDArray[np.int64]
+    charges: NDArray[np.int16]
+    """What ``Filled.charged`` stands for in ``removed_by``."""
 
 
 class SurfaceControl:
     """The control layer of the unified stack, one set of rules a surface.
 
-    The order is explicit: filters remove; variety discounts; exploration reserves slots; the creator cap holds for every slot,
-    explored ones too; quotas fill from their source when the slate would end without them.
+    The order is explicit: filters remove; boosts and then variety decide who comes first; hard caps hold for every place, whoever
+    gives it; spacing yields only before a place would stay empty; hard quotas take the lowest places that no quota needs; soft
+    quotas do while a place costs little; exploration gives places to chance where no cap, spacing or quota is harmed.
 
     Args:
         filters: By surface, in the order in which they are applied.
@@ -58,248 +71,215 @@ class SurfaceControl:
             unknown, and no cap holds for it.
         categories: The same for categories; variety leaves unknown ones alone.
         seed: With the request id, fixes all exploration.
+        attributes: The same for every further attribute that a cap or a spacing names.
+        vectors: Unit vectors by catalog row, for variety by likeness. Shapes: [rows, d].
+        boosts: By surface, added up.
+        passes: Fills one slate; the compiled pass, or ``fill_plainly``.
     """
 
     def __init__(
         self,
-        filters: dict[str, tuple[Filter, ...]],
-        slate_rules: dict[str, SlateRules],
+        filters: Mapping[str, tuple[Filter, ...]],
+        slate_rules: Mapping[str, SlateRules],
         creators: Rows,
         categories: Rows,
         seed: int,
+        attributes: Mapping[str, Rows] | None = None,
+        vectors: NDArray[np.float32] | None = None,
+        boosts: Mapping[str, Sequence[Boost]] | None = None,
+        passes: Callable[[SlateTask], Filled] = fill,
     ) -> None:
-        self._filters = filters
-        self._slate_rules = slate_rules
-        self._creators = creators
-        self._categories = categories
+        self._filters = dict(filters)
+        self._boosts = {name: tuple((boosts or {}).get(name, ())) for name in slate_rules}
+        known = {CREATOR: creators, "category": categories} | dict(attributes or {})
+        self._codes = {name: _codes(codes) for name, codes in known.items()}
+        self._vectors = _NO_VECTORS if vectors is None else vectors
         self._seed = seed
-        named = dict.fromkeys(one.name for chain in filters.values() for one in chain)
-        self.rules = (*named, "creator_cap", "variety", "quota", "exploration")
+        self._fill = passes
+        self.rules = _rule_names(self._filters, self._boosts, slate_rules)
+        """Every rule, in the order in which they are applied."""
         self._code = {name: FIRST_RULE + position for position, name in enumerate(self.rules)}
+        self._plans = {name: self._plan(rules) for name, rules in slate_rules.items()}
 
     def select(self, request: Request, user: Any, pool: Pool, values: Floats) -> Selection:
         """Which candidates are shown, in what order, and why the others are not."""
-        rules = self._slate_rules[request.surface]
+        plan = self._plans[request.surface]
         removed_by = np.full(len(pool.rows), SCORED_TOO_LOW, np.int16)
-        order = best_first(values, pool.rows)
-        alive = self._filtered(request, user, pool, order, removed_by)
         fired: list[tuple[str, int, str]] = []
-        if rules.variety < 1 and len(alive) > 1:
-            alive = self._varied(pool, values, alive, rules.variety, request.count, fired)
-        slate, propensities = self._fill(request, pool, values, alive, rules, removed_by, fired)
+        score, order = self._ordered(request, user, pool, values, fired)
+        alive = self._filtered(request, user, pool, order, removed_by)
+        task = self._task(plan, request, pool, score, alive)
+        filled = self._fill(task)
+        slate = alive[filled.slate]
+        removed_by[alive] = plan.charges[filled.charged]
         removed_by[slate] = KEPT
-        for position in np.flatnonzero(removed_by >= FIRST_RULE).tolist():
-            fired.append((self.rules[removed_by[position] - FIRST_RULE], position, "removed"))
-        return Selection(slate, removed_by, propensities, tuple(fired))
+        fired += [("variety", position, "promoted") for position in alive[filled.lifted].tolist()]
+        for why, entered, left in filled.moves.tolist():
+            rule = _MOVED_BY.get(why, "exploration")
+            fired += [(rule, int(alive[entered]), "promoted"), (rule, int(alive[left]), "demoted")]
+        removed = np.flatnonzero(removed_by >= FIRST_RULE)
+        names = [self.rules[code] for code in (removed_by[removed] - FIRST_RULE).tolist()]
+        fired += zip(names, removed.tolist(), repeat("removed"))
+        return Selection(slate, removed_by, filled.propensities, tuple(fired), _unmet(plan, task, filled))
 
     def without(self, rule: str) -> SurfaceControl:
-        """The same layer with one rule switched off on every surface."""
-        changed = _OFF.get(rule, {})
-        filters = {name: tuple(one for one in chain if one.name != rule) for name, chain in self._filters.items()}
-        slate_rules = {name: replace(rules, **changed) for name, rules in self._slate_rules.items()}
-        layer = SurfaceControl(filters, slate_rules, self._creators, self._categories, self._seed)
-        layer.rules, layer._code = self.rules, self._code
+        """The same layer with one rule switched off on every surface; ``quota:NAME`` is one quota of several.
+
+        Raises:
+            ControlError: No surface has a rule of that name (``control-001``).
+        """
+        if rule not in self.rules and rule.partition(":")[0] not in self.rules:
+            raise ControlError(
+                f"found the rule {rule!r}, which no surface has",
+                code="control-001",
+                hint=did_you_mean(rule, self.rules),
+            )
+        layer = copy.copy(self)
+        layer._filters = {
+            name: tuple(one for one in chain if one.name != rule) for name, chain in self._filters.items()
+        }
+        layer._boosts = {name: tuple(one for one in chain if one.name != rule) for name, chain in self._boosts.items()}
+        layer._plans = {name: self._plan(plan.rules.without(rule)) for name, plan in self._plans.items()}
         return layer
+
+    def parts(self, surface: str) -> tuple[str, ...]:
+        """What can be switched off on a surface, each quota by itself."""
+        plan = self._plans[surface]
+        quotas = {"quota": plan.rules.quotas, "soft_quota": plan.rules.soft_quotas}
+        names: list[str] = []
+        for rule in self.rules:
+            each = plan.quotas[: len(plan.rules.quotas)] if rule == "quota" else plan.rules.soft_quotas
+            names += [f"{rule}:{one.name}" for one in each] if len(quotas.get(rule, ())) > 1 else [rule]
+        return tuple(names)
+
+    def _plan(self, rules: SlateRules) -> _Plan:
+        caps, gaps = rules.cap_of(), rules.gap_of()
+        attributes = tuple(dict.fromkeys((*caps, *gaps)))
+        quotas = rules.all_quotas()
+        by_cap = [self._code.get(cap_rule(name), SCORED_TOO_LOW) for name in attributes]
+        by_gap = [self._code.get(spacing_rule(name), SCORED_TOO_LOW) for name in attributes]
+        return _Plan(
+            rules,
+            attributes,
+            tuple(self._codes[name] for name in attributes),
+            np.array([caps.get(name, 0) for name in attributes], np.int64),
+            np.array([gaps.get(name, 0) for name in attributes], np.int64),
+            quotas,
+            np.array([one.least for one in quotas], np.int64),
+            np.array([SCORED_TOO_LOW, *by_cap, *by_gap], np.int16),
+        )
+
+    def _ordered(
+        self, request: Request, user: Any, pool: Pool, values: Floats, fired: list[tuple[str, int, str]]
+    ) -> tuple[Floats, NDArray[np.int64]]:
+        """What candidates are ordered by, and their order, best first; equals by the smaller row."""
+        score = values
+        for one in self._boosts[request.surface]:
+            boosted = score + one.boost(request, user, pool, values)
+            fired += _lifts(one.name, score, boosted, pool.rows, request.count)
+            score = boosted
+        return score, best_first(score, pool.rows)
 
     def _filtered(
         self, request: Request, user: Any, pool: Pool, order: NDArray[np.int64], removed_by: NDArray[np.int16]
     ) -> NDArray[np.int64]:
         """Positions that pass every filter, best first. A candidate is charged to the first filter that removes it."""
-        best_first = Pool(pool.rows[order], pool.source_mask[order], pool.fused[order])
+        ordered = Pool(pool.rows[order], pool.source_mask[order], pool.fused[order])
         alive = np.ones(len(order), bool)
         for one in self._filters[request.surface]:
-            removed = one.removes(request, user, best_first) & alive
+            removed = one.removes(request, user, ordered) & alive
             removed_by[order[removed]] = self._code[one.name]
             alive &= ~removed
         return order[alive]
 
-    def _varied(
-        self,
-        pool: Pool,
-        values: Floats,
-        alive: NDArray[np.int64],
-        keep: float,
-        count: int,
-        fired: list[tuple[str, int, str]],
-    ) -> NDArray[np.int64]:
-        """The same candidates reordered: the k-th of a category keeps ``keep ** k`` of its value above the pool's worst.
+    def _task(self, plan: _Plan, request: Request, pool: Pool, score: Floats, alive: NDArray[np.int64]) -> SlateTask:
+        """Everything the pass reads of this request."""
+        rules, count, rows = plan.rules, request.count, pool.rows[alive]
+        ordered = score[alive].astype(np.float64)
+        ordered[~np.isfinite(ordered)] = SUNK
+        mode = MODES[rules.variety_by] if rules.variety < 1 else NO_VARIETY
+        varied = variety(mode, rules.variety, ordered, rows, count, self._codes["category"], self._vectors)
+        codes = np.empty((len(plan.codes), len(alive)), np.int32)
+        for at, by_row in enumerate(plan.codes):
+            codes[at] = by_row[rows]
+        members = np.empty((len(plan.quotas), len(alive)), np.bool_)
+        for at, quota in enumerate(plan.quotas):
+            members[at] = quota.members(pool, alive, request.now_ms)
+        return SlateTask(
+            count, ordered, varied.mode, varied.trade_off, varied.gain, varied.kept, varied.category, varied.gram, codes,
+            plan.caps, plan.gaps, members, plan.least, len(rules.quotas), float(rules.soft_price),
+            float(rules.exploration_share), self._draws(request) if rules.exploration_share > 0 else _NO_DRAWS,
+        )  # fmt: skip
 
-        Values may be negative, so the discount is on the height above the lowest value that could reach the slate.
-        """
-        head = alive[: count * _POOL_FACTOR]
-        category = np.asarray(self._categories[pool.rows[head]], np.int64)
-        height = values[head] - values[head[-1]]
-        discounted = np.where(category <= 0, height, height * keep ** _occurrence(category))
-        moved = best_first(discounted, pool.rows[head])
-        before = np.arange(len(head))
-        for position in head[moved[moved > before]][:count].tolist():
-            fired.append(("variety", position, "promoted"))
-        return np.concatenate([head[moved], alive[len(head) :]])
-
-    def _fill(
-        self,
-        request: Request,
-        pool: Pool,
-        values: Floats,
-        alive: NDArray[np.int64],
-        rules: SlateRules,
-        removed_by: NDArray[np.int16],
-        fired: list[tuple[str, int, str]],
-    ) -> tuple[NDArray[np.int64], Floats]:
-        """Walks down the candidates and takes each that no cap forbids; then explores, then meets quotas."""
-        known = np.asarray(self._creators[pool.rows], np.int64)
-        creators = np.where(known > 0, known, -1 - np.arange(len(known)))
-        explored = self._explored_slots(request, len(alive), rules.exploration_share)
-        slate = _Draft(creators, rules.creator_cap)
-        for position in alive.tolist():
-            if len(slate.taken) >= request.count:
-                break
-            if not slate.take(position):
-                removed_by[position] = self._code["creator_cap"]
-        self._meet_quotas(pool, alive, rules, slate, fired)
-        propensities = np.ones(len(slate.taken))
-        if explored is not None:
-            propensities[1:] = 1 - rules.exploration_share
-            for slot in explored:
-                self._explore(request, pool, alive, slate, slot, rules, propensities, fired)
-        return np.asarray(slate.taken, np.int64), propensities
-
-    def _explored_slots(self, request: Request, available: int, share: float) -> list[int] | None:
-        """Slots of this request given to chance; None when none could be. Slot 0 never is."""
-        if share <= 0 or available <= request.count:
-            return None
-        draws = uniforms(self._seed, request.request_id, np.arange(1, request.count))
-        return (np.flatnonzero(draws < share) + 1).tolist()
-
-    def _meet_quotas(
-        self,
-        pool: Pool,
-        alive: NDArray[np.int64],
-        rules: SlateRules,
-        slate: _Draft,
-        fired: list[tuple[str, int, str]],
-    ) -> None:
-        """Swaps the lowest items nobody's quota needs for the best of a source that has too few."""
-        for bit, least in rules.quotas:
-            offers = (pool.source_mask >> np.uint32(bit) & np.uint32(1)).astype(bool)
-            missing = least - int(offers[slate.taken].sum())
-            for position in alive[offers[alive]].tolist():
-                if missing <= 0:
-                    break
-                missing -= self._swap_in(position, pool, rules, slate, fired)
-
-    def _swap_in(
-        self, position: int, pool: Pool, rules: SlateRules, slate: _Draft, fired: list[tuple[str, int, str]]
-    ) -> int:
-        """1 when the candidate took the place of the lowest item that no quota needs, else 0."""
-        if position in slate.taken:
-            return 0
-        for slot in range(len(slate.taken) - 1, 0, -1):
-            if self._needed(slate.taken[slot], pool, rules, slate):
-                continue
-            if slate.replace(slot, position):
-                fired.append(("quota", position, "promoted"))
-                return 1
-        return 0
-
-    def _needed(self, position: int, pool: Pool, rules: SlateRules, slate: _Draft) -> bool:
-        """Whether taking this item off the slate would break a quota that now holds."""
-        for bit, least in rules.quotas:
-            if int(pool.source_mask[position]) >> bit & 1:
-                held = sum(int(pool.source_mask[one]) >> bit & 1 for one in slate.taken)
-                if held <= least:
-                    return True
-        return False
-
-    def _explore(
-        self,
-        request: Request,
-        pool: Pool,
-        alive: NDArray[np.int64],
-        slate: _Draft,
-        slot: int,
-        rules: SlateRules,
-        propensities: Floats,
-        fired: list[tuple[str, int, str]],
-    ) -> None:
-        """Gives one slot to a candidate drawn evenly from those not on the slate, and notes its probability."""
-        if slot >= len(slate.taken) or self._needed(slate.taken[slot], pool, rules, slate):
-            return
-        rest = alive[slate.may_enter(slot, alive)]
-        if not len(rest):
-            return
-        draw = float(uniforms(self._seed + 1, request.request_id, slot))
-        position = int(rest[min(int(draw * len(rest)), len(rest) - 1)])
-        slate.replace(slot, position)
-        propensities[slot] = rules.exploration_share / len(rest)
-        fired.append(("exploration", position, "promoted"))
+    def _draws(self, request: Request) -> NDArray[np.float64]:
+        """For each place, whether it explores and whom it shows: fixed by the seed, the request and the place."""
+        seeds = np.array([[self._seed], [self._seed + 1]])
+        return uniforms(seeds, request.request_id, np.arange(request.count))
 
 
-class _Draft:
-    """A slate in the making that never breaks the creator cap."""
-
-    __slots__ = ("_cap", "_creators", "_held", "taken")
-
-    def __init__(self, creators: NDArray[np.int64], cap: int) -> None:
-        self._creators = creators
-        self._cap = cap
-        self._held: dict[int, int] = {}
-        self.taken: list[int] = []
-
-    def take(self, position: int) -> bool:
-        """Puts the candidate at the end when the cap allows it."""
-        creator = int(self._creators[position])
-        held = self._held.get(creator, 0)
-        if self._cap and held >= self._cap:
-            return False
-        self._held[creator] = held + 1
-        self.taken.append(position)
-        return True
-
-    def fits(self, slot: int, position: int) -> bool:
-        """Whether the candidate may stand in this slot instead of what stands there."""
-        creator, leaving = int(self._creators[position]), int(self._creators[self.taken[slot]])
-        return not self._cap or creator == leaving or self._held.get(creator, 0) < self._cap
-
-    def may_enter(self, slot: int, positions: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which of these candidates are not on the slate and may stand in this slot."""
-        free = np.ones(len(self._creators), np.bool_)
-        free[self.taken] = False
-        allowed = free[positions]
-        if self._cap:
-            leaving = int(self._creators[self.taken[slot]])
-            full = [creator for creator, held in self._held.items() if held >= self._cap and creator != leaving]
-            allowed &= ~_any_of(self._creators[positions], full)
-        return allowed
-
-    def replace(self, slot: int, position: int) -> bool:
-        """Puts the candidate in this slot when the cap allows it."""
-        if not self.fits(slot, position):
-            return False
-        self._held[int(self._creators[self.taken[slot]])] -= 1
-        creator = int(self._creators[position])
-        self._held[creator] = self._held.get(creator, 0) + 1
-        self.taken[slot] = position
-        return True
+def _codes(codes: Rows) -> Codes:
+    """Codes that fit 32 bits; equal ones stay equal, unknown ones are 0."""
+    if not len(codes) or int(codes.max()) <= np.iinfo(np.int32).max:
+        return codes.astype(np.int32, copy=False)
+    dense = np.unique(codes, return_inverse=True)[1].astype(np.int32) + 1
+    dense[codes <= 0] = 0
+    return dense
 
 
-def _any_of(codes: NDArray[np.int64], wanted: list[int]) -> NDArray[np.bool_]:
-    """Which codes are among these; for a few, comparing with each is cheaper than sorting them all."""
-    if len(wanted) > _FEW:
-        return np.isin(codes, wanted)
-    among = np.zeros(len(codes), np.bool_)
-    for one in wanted:
-        among |= codes == one
-    return among
+def _rule_names(
+    filters: Mapping[str, tuple[Filter, ...]],
+    boosts: Mapping[str, tuple[Boost, ...]],
+    slate_rules: Mapping[str, SlateRules],
+) -> tuple[str, ...]:
+    """Every rule of every surface, in the order in which they are applied."""
+    named = [one.name for chain in (*filters.values(), *boosts.values()) for one in chain]
+    slates = [rules.names() for rules in slate_rules.values()]
+    for kind in (
+        lambda name: name == "variety",
+        lambda name: name.endswith("_cap"),
+        lambda name: name.endswith("_spacing"),
+    ):
+        named += [name for names in slates for name in names if kind(name)]
+    soft = ["soft_quota"] if any(rules.soft_quotas for rules in slate_rules.values()) else []
+    return tuple(map(sys.intern, dict.fromkeys((*named, "quota", *soft, "exploration"))))
 
 
-def _occurrence(codes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many equal codes stand before each position."""
-    order = np.argsort(codes, kind="stable")
-    grouped = codes[order]
-    place = np.arange(len(codes))
-    starts = np.where(np.append(True, grouped[1:] != grouped[:-1]), place, 0)
-    counts = place - np.maximum.accumulate(starts)
-    out = np.empty(len(codes), np.int64)
-    out[order] = counts
-    return out
+def _lifts(name: str, before: Floats, after: Floats, rows: Rows, count: int) -> list[tuple[str, int, str]]:
+    """Who enters and who leaves the first places by a boost alone."""
+    if np.array_equal(before, after):
+        return []
+    old, new = best_first(before, rows)[:count], best_first(after, rows)[:count]
+    entered, left = np.setdiff1d(new, old).tolist(), np.setdiff1d(old, new).tolist()
+    return [(name, at, "promoted") for at in entered] + [(name, at, "demoted") for at in left]
+
+
+def _unmet(plan: _Plan, task: SlateTask, filled: Filled) -> tuple[Unmet, ...]:
+    """What the slate could keep only as far as possible, and why."""
+    k, found = len(filled.slate), []
+    if k < task.count:
+        why = "there are no more candidates" if k == len(task.score) else "caps leave no other candidate"
+        found.append(Unmet("count", "slate", task.count, k, why))
+    for at, crowded in enumerate(filled.crowded.tolist()):
+        if crowded:
+            name = plan.attributes[at]
+            why = f"{crowded} of the places could not be filled otherwise"
+            found.append(Unmet(spacing_rule(name), name, k, k - crowded, why))
+    for at, quota in enumerate(plan.quotas):
+        met = int(task.members[at][filled.slate].sum())
+        if met < quota.least:
+            soft = at >= task.hard
+            found.append(
+                Unmet("soft_quota" if soft else "quota", quota.name, quota.least, met, _why(task, at, met, k, soft))
+            )
+    return tuple(found)
+
+
+def _why(task: SlateTask, at: int, met: int, k: int, soft: bool) -> str:
+    candidates = int(task.members[at].sum())
+    if met >= candidates:
+        return f"only {candidates} candidates belong to it"
+    if met >= k:
+        return f"the slate has only {k} places"
+    if soft:
+        return "one more place costs more than soft_price, or breaks a cap, a spacing or another quota"
+    return "one more place breaks a cap or a quota before it"

@@ -27,7 +27,7 @@ def fill(task: SlateTask) -> Filled:
         task.count, task.score, task.mode, task.trade_off, task.gain, task.kept, task.category, task.gram,
         task.codes, task.caps, task.gaps, task.members, task.least, task.hard, task.soft_price, task.share, task.draws,
     )  # fmt: skip
-    return Filled(slate[:k], chances[:k], lifted[:k], charged, moves[:n_moves], crowded)
+    return Filled(slate[:k], chances[:k], lifted, charged, moves[:n_moves], crowded)
 
 
 @njit(cache=True, nogil=True)
@@ -37,7 +37,7 @@ def _fill(
 ):  # fmt: skip
     n = len(score)
     slate = np.empty(count, np.int64)
-    lifted = np.zeros(count, np.bool_)
+    lifted = np.zeros(n, np.bool_)
     chances = np.ones(count, np.float64)
     charged = np.zeros(n, np.int16)
     taken = np.zeros(n, np.bool_)
@@ -53,12 +53,12 @@ def _fill(
     n_moves = 0
     for quota in range(len(least)):
         n_moves = _meet(
-            quota, quota >= hard, k, score, codes, caps, gaps, members, least, hard, soft_price, slate, lifted, taken,
+            quota, quota >= hard, k, score, codes, caps, gaps, members, least, hard, soft_price, slate, taken,
             held, met, moves, n_moves,
         )  # fmt: skip
     if share > 0:
         n_moves = _explore(
-            k, codes, caps, gaps, members, least, share, draws, slate, lifted, taken, held, met, chances, moves, n_moves
+            k, codes, caps, gaps, members, least, share, draws, slate, taken, held, met, chances, moves, n_moves
         )
     crowded = np.zeros(len(gaps), np.int64)
     for attribute in range(len(gaps)):
@@ -177,7 +177,7 @@ def _greedy(
         passed = _charge(worth, codes, caps, gaps, slate, k, taken, full, charged, pick, window)
         if pick < 0:
             return k
-        lifted[k] = passed and pick < window
+        lifted[pick] = passed and pick < window
         slate[k] = pick
         taken[pick] = True
         _hold(codes, caps, held, pick, 1)
@@ -262,7 +262,7 @@ def _worth(mode: int, trade_off: float, gain, free, norms, shown: int, worth) ->
 @njit(cache=True, nogil=True)
 def _meet(
     quota: int, soft: bool, k: int, score, codes, caps, gaps, members, least, hard: int, soft_price: float, slate,
-    lifted, taken, held, met, moves, n_moves: int,
+    taken, held, met, moves, n_moves: int,
 ) -> int:  # fmt: skip
     """Gives places to members of a quota that has too few."""
     for i in range(len(score)):
@@ -276,7 +276,7 @@ def _meet(
         if soft and score[slate[place]] - score[i] > soft_price:
             break
         moves[n_moves, 0] = BY_SOFT_QUOTA if soft else BY_QUOTA
-        _swap(place, i, codes, caps, members, slate, lifted, taken, held, met, moves, n_moves)
+        _swap(place, i, codes, caps, members, slate, taken, held, met, moves, n_moves)
         n_moves += 1
     return n_moves
 
@@ -308,7 +308,7 @@ def _keeps_quotas(leaving: int, i: int, members, least, met, quotas: int) -> boo
 
 
 @njit(cache=True, nogil=True)
-def _swap(place: int, i: int, codes, caps, members, slate, lifted, taken, held, met, moves, n_moves: int) -> None:
+def _swap(place: int, i: int, codes, caps, members, slate, taken, held, met, moves, n_moves: int) -> None:
     leaving = slate[place]
     moves[n_moves, 1] = i
     moves[n_moves, 2] = leaving
@@ -320,12 +320,11 @@ def _swap(place: int, i: int, codes, caps, members, slate, lifted, taken, held, 
     taken[leaving] = False
     taken[i] = True
     slate[place] = i
-    lifted[place] = False
 
 
 @njit(cache=True, nogil=True)
 def _explore(
-    k: int, codes, caps, gaps, members, least, share: float, draws, slate, lifted, taken, held, met, chances, moves,
+    k: int, codes, caps, gaps, members, least, share: float, draws, slate, taken, held, met, chances, moves,
     n_moves: int,
 ) -> int:  # fmt: skip
     """Places whose draw says so go to one of those who may stand there; writes down the chance of every place."""
@@ -352,6 +351,6 @@ def _explore(
             chances[place] = share / found
             drawn = rest[min(int(draws[1, place] * found), found - 1)]
             moves[n_moves, 0] = BY_CHANCE
-            _swap(place, drawn, codes, caps, members, slate, lifted, taken, held, met, moves, n_moves)
+            _swap(place, drawn, codes, caps, members, slate, taken, held, met, moves, n_moves)
             n_moves += 1
     return n_moves

@@ -48,7 +48,7 @@ class _Draft:
         self.n = len(task.score)
         self.window = 0 if task.mode == NO_VARIETY else len(task.gain)
         self.slate: list[int] = []
-        self.lifted: list[bool] = []
+        self.lifted = [False] * self.n
         self.charged = [0] * self.n
         self.moves: list[tuple[int, int, int]] = []
         self.gain = [float(one) for one in task.gain[: self.window]]
@@ -69,7 +69,7 @@ class _Draft:
             open_before = [
                 i for i in range(pick) if i not in self.slate and self._cap(i) is None and self._gap(i) is None
             ]
-            self.lifted.append(bool(open_before) and pick < self.window)
+            self.lifted[pick] = bool(open_before) and pick < self.window
             self.slate.append(pick)
             if pick < self.window:
                 self._shown(pick)
@@ -219,7 +219,6 @@ class _Draft:
     def _swap(self, place: int, i: int, why: int) -> None:
         self.moves.append((why, i, self.slate[place]))
         self.slate[place] = i
-        self.lifted[place] = False
 
     def explore(self) -> list[float]:
         """The chance of each place; on the way, places whose draw says so go to one of those who may stand there."""

@@ -79,7 +79,7 @@ class Filled:
     Attributes:
         slate: Positions among the candidates, the first place first. Shapes: [k].
         propensities: Chance of each place to show what it shows, all else of the slate given as it then was. Shapes: [k].
-        lifted: Places whose item variety chose before one of a higher score. Shapes: [k].
+        lifted: Whom variety chose before one of a higher score. Shapes: [m].
         charged: 0; 1 + attribute where its cap, 1 + a + attribute where its spacing took the candidate's place. Shapes: [m].
         moves: (``BY_…``, who entered, who left), in the order in which it happened. Shapes: [moves, 3].
         crowded: Places where a spacing could not be kept. Shapes: [a].
