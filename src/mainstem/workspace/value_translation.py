@@ -22,9 +22,10 @@ from mainstem.evaluate.agreement import agreement
 from mainstem.stacks.neutral import CONNECTED
 from mainstem.stacks.run import pool_of, run, score
 from mainstem.stacks.stage import Stack
-from mainstem.stacks.teachers import Teacher
+from mainstem.stacks.teachers import Asked, Teacher
 from mainstem.value.content_first_value import WeightedSum
 from mainstem.value.expression import SurfaceValues
+from mainstem.value.interest_first_worth import TiredProduct
 from mainstem.value.translation import TOP, Case, bends, fit_order, fit_value, logs_of
 from mainstem.workspace.layout import Workspace
 from mainstem.workspace.log import open_log, split
@@ -51,6 +52,8 @@ class Form:
     logs: bool
     factor: float | None
     """What an item of a creator who is not followed keeps; None where the formula does not look at that."""
+    tired: bool = False
+    """Whether the legacy stack's own fatigue stands beside the heads: to see what is lacking, not to be written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,7 @@ class _Asked:
     legacy: Floats
     heads: Floats
     followed: Floats
+    tired: Floats
     predictions: Floats
     connected: Floats
 
@@ -161,7 +165,9 @@ def _translated(
 ) -> Translation:
     factor = _factor(teacher, surface)
     seed = workspace.settings.seed
-    same = _best(parts, _forms(None if teacher.name != "content-first" else factor), _legacy_terms, seed)
+    tires = isinstance(teacher.stack.value, TiredProduct)
+    own = [*_forms(factor), *([Form("log-additive and its fatigue", True, None, tired=True)] if tires else [])]
+    same = _best(parts, own, _legacy_terms, seed)
     ours = _best(parts, _forms(factor), _unified_terms, seed)
     reached = [
         *(
@@ -208,7 +214,8 @@ def _best(
 
 
 def _legacy_terms(asked: _Asked, form: Form) -> Floats:
-    return _terms(asked.heads, asked.followed, form)
+    terms = _terms(asked.heads, asked.followed, form)
+    return np.column_stack([terms, asked.tired]) if form.tired else terms
 
 
 def _unified_terms(asked: _Asked, form: Form) -> Floats:
@@ -301,7 +308,18 @@ def _ask(unified: Stack, teacher: Teacher, request: Request, slates_before: int)
     followed = np.zeros(len(ids)) if follows is None else follows(known.rows).astype(np.float64)
     connected = unified.value.facts[CONNECTED](ours, user, rows)
     predictions = np.asarray(predictions, np.float64)[:, : len(PREDICTIONS)]
-    return _Asked(teacher.values(known, heads), np.asarray(heads, np.float64), followed, predictions, connected)
+    values = teacher.values(known, heads)
+    tired = _tired(teacher, known, heads, values)
+    return _Asked(values, np.asarray(heads, np.float64), followed, tired, predictions, connected)
+
+
+def _tired(teacher: Teacher, known: Asked, heads: Floats, values: Floats) -> Floats:
+    """What the viewer is tired of takes off the logarithm of the value; 0 in a formula without it."""
+    if not isinstance(teacher.stack.value, TiredProduct):
+        return np.zeros(len(values))
+    terms = teacher.stack.value.terms(known.request, known.user, known.rows, heads)
+    rested = terms["interest"] + terms["item"]
+    return np.log(np.maximum(rested, 1e-300)) - np.log(np.maximum(values, 1e-300))
 
 
 def _requests(log: Log, day: int, surface: str, most: int, seed: int) -> Iterator[Request]:
@@ -353,14 +371,17 @@ def _neutral(workspace: Workspace, surface: str, source: str) -> Interval | None
 
 
 def _sentence(surface: str, source: str, reached: Sequence[Reached], neutral: Interval | None) -> str:
-    own = max((one for one in reached if one.predictions != "unified"), key=lambda one: one.tau[0])
+    own = max((one for one in reached if one.predictions != "unified" and one.written), key=lambda one: one.tau[0])
+    lacking = next((one for one in reached if one.predictions != "unified" and not one.written), None)
     ours = next(one for one in reached if one.predictions == "unified")
-    bound = next(one for one in reached if not one.written)
+    bound = next(one for one in reached if one.predictions == "unified" and not one.written)
     said = (
         f"Given its own predictions, the {own.form} formula reproduces {source} on {surface}"
         if own.enough
         else f"Even given its own predictions, no formula tried reproduces {source} on {surface}; the nearest is {own.form}"
     )
+    if lacking is not None and not own.enough and lacking.enough:
+        said += f" (what it lacks is the viewer's fatigue, which is control's here: with it {lacking.tau[0]:.3f})"
     said += f" (tau@20 {own.tau[0]:.3f}). Given the unified predictions, {ours.form} has {ours.tau[0]:.3f}"
     if ours.enough:
         return said + ", which is the order."
