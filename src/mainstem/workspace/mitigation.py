@@ -19,7 +19,7 @@ CANDIDATES: Final = 300
 """Items each request chooses from, drawn from those that exist and break no rule."""
 PLACES: Final = 10
 STEPS: Final = 9
-"""Floors from what small creators get anyway to twice that."""
+"""Floors from what small creators get anyway to four times that."""
 STRENGTHS: Final = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5)
 SMALL_QUANTILE: Final = 0.5
 """A creator with fewer items than this quantile of creators is small."""
@@ -106,7 +106,7 @@ def mitigate(
     free = exposure_floor(first.values, first.small, PLACES, 0.0)
     asked = floor or min(1.0, 1.5 * free.share)
     one = exposure_floor(first.values, first.small, PLACES, asked)
-    floors = np.unique([*np.linspace(free.share, min(1.0, 2 * free.share), STEPS), asked]).tolist()
+    floors = np.unique([*np.linspace(free.share, min(1.0, 4 * free.share), STEPS), asked]).tolist()
     after = exposure_floor(later.values, later.small, PLACES, 0.0)
     chosen = boosted(later.values, later.small, PLACES, one.boost)
     reached = float(np.take_along_axis(later.values, chosen, axis=1).sum())
