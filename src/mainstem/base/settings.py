@@ -192,6 +192,9 @@ class Surface(Record, frozen=True, kw_only=True):
     rules: Rules = Rules()
 
 
+VARIETIES = ("discount", "determinantal", "sliding_spectrum")
+"""How ``variety_by`` may choose."""
+
 TEACHER_OF = {"feed": "content-first", "groups": "interest-first", "pages": "interest-first"}
 """Which legacy stack carries a surface when its settings do not say; content-first carries any other."""
 
@@ -260,6 +263,9 @@ def _checked(settings: Settings, where: str) -> Settings:
     for name, surface in settings.surfaces.items():
         shares[f"surfaces.{name}.rules.exploration_share"] = surface.rules.exploration_share
         shares[f"surfaces.{name}.rules.variety"] = surface.rules.variety
+        shares[f"surfaces.{name}.rules.fatigue"] = surface.rules.fatigue
+        shares |= {f"surfaces.{name}.rules.floors.{group}": share for group, share in surface.rules.floors.items()}
+        _check_slate_rules(surface.rules, f"{where}: surfaces.{name}.rules")
         if surface.rules.integrity not in ("open", "closed"):
             raise ConfigError(
                 f"{where}: surfaces.{name}.rules.integrity is {surface.rules.integrity!r}, must be open or closed",
@@ -275,6 +281,22 @@ def _checked(settings: Settings, where: str) -> Settings:
         if not 0 <= share <= 1:
             raise ConfigError(f"{where}: {key} is {share}, must be between 0 and 1", code="config-003")
     return settings
+
+
+def _check_slate_rules(rules: Rules, where: str) -> None:
+    """Refuses what no slate can make sense of; what rules say against each other is asked where items are known."""
+    if rules.variety_by not in VARIETIES:
+        raise ConfigError(
+            f"{where}.variety_by is {rules.variety_by!r}, must be one of {', '.join(VARIETIES)}",
+            code="config-003",
+            hint=did_you_mean(rules.variety_by, VARIETIES),
+        )
+    whole = {"seen": rules.seen, "creator_cap": rules.creator_cap, "soft_price": rules.soft_price}
+    for table in ("quotas", "caps", "spacing", "soft_quotas", "day_caps"):
+        whole |= {f"{table}.{key}": number for key, number in getattr(rules, table).items()}
+    for key, number in whole.items():
+        if not 0 <= number < float("inf"):
+            raise ConfigError(f"{where}.{key} is {number}, must be 0 or more", code="config-003")
 
 
 def _inherited(surfaces: dict[str, Any], where: str) -> dict[str, Any]:

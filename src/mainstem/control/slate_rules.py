@@ -14,9 +14,6 @@ from mainstem.control.groups import Group
 CREATOR: Final = "creator"
 """The attribute whose cap is ``creator_cap``."""
 
-VARIETIES: Final = ("discount", "determinantal", "sliding_spectrum")
-"""How variety may choose."""
-
 _CAP, _SPACING = "_cap", "_spacing"
 
 
@@ -54,7 +51,7 @@ class SlateRules:
         quotas: At least so many of the slate when there are candidates; a pair is (source bit, places). Off when empty.
         variety: Each further item of a category keeps this share of its value, or what value weighs beside variety; off at 1.
         exploration_share: Share of slots given to a random candidate; off at 0.
-        variety_by: One of ``VARIETIES``.
+        variety_by: One of ``base.settings.VARIETIES``.
         caps: (attribute, most items of one value); off when empty.
         spacing: (attribute, others between two of one value); off when empty.
         soft_quotas: As ``quotas``, but a place may cost at most ``soft_price`` of what candidates are ordered by.
