@@ -81,6 +81,12 @@ class EvidenceError(MainstemError):
     code = "evidence-000"
 
 
+class LaunchError(MainstemError):
+    """A launch's plan, its evidence or its assignment cannot be what was asked of it (codes ``launch-…``)."""
+
+    code = "launch-000"
+
+
 class RequestError(MainstemError):
     """A request cannot be answered as asked (codes ``request-…``)."""
 
