@@ -74,6 +74,8 @@ def test_a_wrong_reward_model_does_not_mislead_doubly_robust():
     found = estimate(log, target, "dr", predicted=nonsense)
     assert found.low <= truth <= found.high
     assert abs(estimate(log, target, "dm", predicted=nonsense).value - truth) > 0.3
+    leaning = estimate(log, target, "dm", predicted=nonsense)
+    assert (leaning.low, leaning.high) == (found.low, found.high)
     plain = estimate(log, target, "dr-plain", predicted=nonsense)
     assert found.high - found.low < 0.7 * (plain.high - plain.low)
 

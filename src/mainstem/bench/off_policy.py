@@ -81,6 +81,11 @@ class OffPolicyBench:
         held = (one for one in self.answers if one.method in ("ips", "snips", "dr"))
         return tuple(f"{one.question}, {one.method}" for one in held if one.covers is False)
 
+    @property
+    def refusals(self) -> tuple[str, ...]:
+        """What was refused, and why."""
+        return tuple(f"{one.question}: {one.refused}" for one in self.answers if one.refused)
+
     def table(self) -> list[dict[str, str | int]]:
         """Rows for the terminal."""
         return [_row(one) for one in self.answers]

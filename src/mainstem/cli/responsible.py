@@ -94,8 +94,12 @@ def off_policy(
     with terminal.step("off policy") as step:
         found = bench_off_policy(data_set, data, out, 7 if seed is None else seed)
         step.outcome = f"{len(found.answers)} answers, {len(found.missed)} miss the truth"
+    remarks = "\n".join([*found.refusals, *found.notes])
     cost = f"{found.cpu_s:.1f} CPU seconds, {found.peak_mb:.0f} MB at its peak"
-    terminal.answer(msgspec.to_builtins(found), "\n\n".join([table(found.table()), "\n".join(found.notes), cost]))
+    terminal.answer(
+        msgspec.to_builtins(found),
+        "\n\n".join([table(found.table()), remarks, cost]),
+    )
     if found.missed:
         raise typer.Exit(NO)
 

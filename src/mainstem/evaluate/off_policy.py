@@ -19,6 +19,8 @@ from mainstem.evaluate.within_user import Floats, Ints
 
 Method = Literal["ips", "snips", "dm", "dr", "dr-plain", "dr-shrunk"]
 METHODS: Final[tuple[Method, ...]] = ("ips", "snips", "dm", "dr", "dr-plain", "dr-shrunk")
+LEANING: Final[tuple[Method, ...]] = ("dm", "dr-shrunk")
+"""Methods that lean on the reward model: they may be nearer, and cannot know how far off they are."""
 _SHRINK_QUANTILES: Final = (0.5, 0.75, 0.9, 0.95, 0.99, 0.999)
 
 
@@ -82,8 +84,8 @@ def estimate(
     """What the target policy would have earned a row on the traffic of this log.
 
     ``dr`` is doubly robust with regression controls: it is right when the propensities are, and as narrow as the best mix of
-    IPS, SNIPS and plain doubly robust (docs/concepts/off-policy.md). ``dm``'s interval does not count the error of its
-    model.
+    IPS, SNIPS and plain doubly robust (docs/concepts/off-policy.md). ``dm`` and ``dr-shrunk`` lean on the reward model, whose
+    error nobody knows: their interval is that of ``dr``, and a value outside it says that the model is wrong.
 
     Args:
         log: What was shown by what chance.
@@ -105,8 +107,10 @@ def estimate(
     weights = chances / log.propensity
     found = overlap(weights)
     require_overlap(found)
-    value, influence = SOLVERS[method](_terms(log, weights, target, method, predicted, seed))
-    low, high = interval(value, influence, log.clusters, level)
+    terms = _terms(log, weights, target, method, predicted, seed)
+    value, influence = SOLVERS[method](terms)
+    centre, pull = SOLVERS["dr"](terms) if method in LEANING else (value, influence)
+    low, high = interval(centre, pull, log.clusters, level)
     share = found.effective_share
     return Estimate(value, low, high, share, found.largest_weight_share, method, level, found.rows)
 
