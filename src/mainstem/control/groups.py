@@ -84,6 +84,9 @@ class ItemAttributes:
         self.names = (*short, *plain, *derived)
         self._codes: dict[str, NDArray[np.int32]] = {}
 
+    def __len__(self) -> int:
+        return self._catalog.item_table.height
+
     def codes(self, name: str) -> NDArray[np.int32]:
         """A number from 1 for each value of an attribute by catalog row, 0 where it is unknown. Shapes: [n + 1].
 
@@ -147,6 +150,11 @@ class ItemAttributes:
             return floats, np.isfinite(floats)
         whole = column.cast(pl.Int64).fill_null(-1).to_numpy()
         return whole, whole >= 0
+
+
+def column_of(name: str) -> str:
+    """The column an attribute's name stands for: ``creator`` and ``creator_id`` are one."""
+    return _SHORT.get(name, name)
 
 
 def _is_plain(kind: pl.DataType) -> bool:

@@ -178,6 +178,9 @@ class SurfaceControl:
             boosted = score + one.boost(request, user, pool, values)
             fired += _lifts(one.name, score, boosted, pool.rows, request.count)
             score = boosted
+        real = np.isfinite(score)
+        if not real.all():
+            score = np.where(real, score, SUNK)
         return score, best_first(score, pool.rows)
 
     def _filtered(
@@ -196,7 +199,6 @@ class SurfaceControl:
         """Everything the pass reads of this request."""
         rules, count, rows = plan.rules, request.count, pool.rows[alive]
         ordered = score[alive].astype(np.float64)
-        ordered[~np.isfinite(ordered)] = SUNK
         mode = MODES[rules.variety_by] if rules.variety < 1 else NO_VARIETY
         varied = variety(mode, rules.variety, ordered, rows, count, self._codes["category"], self._vectors)
         codes = np.empty((len(plan.codes), len(alive)), np.int32)

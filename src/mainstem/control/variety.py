@@ -24,6 +24,9 @@ MODES: Final = {"discount": DISCOUNT, "determinantal": DETERMINANTAL, "sliding_s
 WINDOW: Final = {DISCOUNT: 6, DETERMINANTAL: 4, SLIDING_SPECTRUM: 4}
 """Variety chooses among this many candidates a place; those below follow by value, when the window is used up."""
 
+SUNK: Final = -1e300
+"""Stands in for a score that is not a number."""
+
 _STEEPEST: Final = 700.0
 _NO_CODES: Final = np.empty(0, np.int32)
 _NO_GRAM: Final = np.empty((0, 0), np.float32)
@@ -69,10 +72,10 @@ def variety(
     Source: Chen, Zhang, Zhou, "Fast greedy MAP inference for determinantal point process" (NeurIPS 2018); Huang and others,
     "Sliding spectrum decomposition for diversified recommendation" (KDD 2021).
     """
-    window = min(len(score), count * WINDOW.get(mode, 0))
+    window = min(int((score > SUNK).sum()), count * WINDOW.get(mode, 0))  # what sank is not lifted by being different
     if mode == NO_VARIETY or trade_off >= 1 or window < 2:
         return NONE
-    height = np.maximum(score[:window] - _lowest(score[:window]), 0.0)
+    height = score[:window] - score[window - 1]
     if mode == DISCOUNT:
         kept = np.power(trade_off, np.arange(count + 1, dtype=np.float64))
         return Variety(mode, trade_off, height, kept, categories[rows[:window]], _NO_GRAM)
@@ -83,17 +86,7 @@ def variety(
     return Variety(mode, trade_off, relevance, _NO_GAIN, _NO_CODES, _likeness(vectors[rows[:window]]))
 
 
-def _lowest(score: Doubles) -> float:
-    """The lowest score that is one: what sank to the bottom sets no scale."""
-    real = score[score > SUNK]
-    return float(real[-1]) if len(real) else float(score[-1])
-
-
 def _likeness(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     gram = vectors @ vectors.T
     np.fill_diagonal(gram, 1.0)
     return gram
-
-
-SUNK: Final = -1e300
-"""Stands in for a score that is not a number."""

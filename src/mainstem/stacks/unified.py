@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from mainstem.base.heads import PREDICTIONS
-from mainstem.base.settings import Settings, Surface
+from mainstem.base.settings import Settings
 from mainstem.base.withdrawn import Withdrawn
 from mainstem.control.filters import Filter, Gone, Integrity, Originals, Seen
-from mainstem.control.slate import SlateRules, SurfaceControl
+from mainstem.control.groups import ItemAttributes
+from mainstem.control.rule_checks import item_groups, slate_rules
+from mainstem.control.slate import SurfaceControl
+from mainstem.control.slate_rules import CREATOR, SlateRules
 from mainstem.features.catalog import Catalog
 from mainstem.features.unified_state import FeatureState
 from mainstem.ranking.model import Model
@@ -51,7 +54,7 @@ def unified(
         value=SurfaceValues(
             surface_values(settings), PREDICTIONS, {CONNECTED: Connection(np.asarray(catalog.items.creator))}
         ),
-        control=_control(catalog, surfaces, [one.name for one in sources], settings.seed, withdrawn),
+        control=_control(catalog, settings, [one.name for one in sources], withdrawn),
         memories=(features, follows),
         quotas={name: {**QUOTAS, **one.sources} for name, one in surfaces.items()},
         rank={name: one.rank for name, one in surfaces.items()},
@@ -60,13 +63,12 @@ def unified(
     )
 
 
-def _control(
-    catalog: Catalog, surfaces: dict[str, Surface], sources: list[str], seed: int, withdrawn: Withdrawn
-) -> SurfaceControl:
-    items = catalog.items
+def _control(catalog: Catalog, settings: Settings, sources: list[str], withdrawn: Withdrawn) -> SurfaceControl:
+    items, attributes = catalog.items, ItemAttributes(catalog)
+    groups = item_groups(settings.groups, attributes)
     filters: dict[str, tuple[Filter, ...]] = {}
-    slates = {}
-    for name, surface in surfaces.items():
+    slates: dict[str, SlateRules] = {}
+    for name, surface in settings.served().items():
         rules = surface.rules
         filters[name] = (
             Gone(withdrawn),
@@ -74,6 +76,14 @@ def _control(
             *([Seen(SeenByViewer(), last=rules.seen, catalog_size=len(items))] if rules.seen else []),
             *([Originals(items.canonical_row)] if rules.originals else []),
         )
-        quotas = tuple((sources.index(source), least) for source, least in rules.quotas.items() if source in sources)
-        slates[name] = SlateRules(rules.creator_cap, quotas, rules.variety, rules.exploration_share)
-    return SurfaceControl(filters, slates, np.asarray(items.creator), np.asarray(items.category), seed)
+        slates[name] = slate_rules(surface, f"surfaces.{name}", sources, QUOTAS, groups, attributes)
+    named = {name for rules in slates.values() for name in (*rules.cap_of(), *rules.gap_of())} - {CREATOR}
+    return SurfaceControl(
+        filters,
+        slates,
+        np.asarray(items.creator),
+        np.asarray(items.category),
+        settings.seed,
+        attributes={name: attributes.codes(name) for name in named},
+        vectors=items.content,
+    )
