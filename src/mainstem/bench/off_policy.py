@@ -15,6 +15,7 @@ from mainstem.base.errors import BenchError, DataError, EvidenceError, did_you_m
 from mainstem.bench.packs import Packs, wrong_pack
 from mainstem.data.loaders.bandit import Coat, OpenBandit, read_coat, read_open_bandit
 from mainstem.evaluate.bandit_log import BanditLog
+from mainstem.evaluate.exposure_weights import Ratings, Reweighted, judge_weights
 from mainstem.evaluate.off_policy import Estimate, Method, estimate, interval
 from mainstem.evaluate.reward_model import cross_fitted
 
@@ -164,7 +165,20 @@ def _coat(folder: Path, seed: int) -> Told:
     question = "mean rating of coats drawn at random, from those people chose"
     known = Answered(question, "naive mean", len(user), *naive, 1.0, 1 / len(user), *truth)
     answers = [known, *_ask(question, log, chance, truth, seed, ("ips", "snips"))]
-    return len(user) + len(seen_user), answers, _coat_notes(coat)
+    drawn = Ratings(seen_user, seen_item, coat.drawn[seen_user, seen_item].astype(np.float64))
+    learned = judge_weights(Ratings(user, item, rating), coat.propensity[user, item], drawn, seed)
+    return len(user) + len(seen_user), answers, [*_coat_notes(coat), _weights_note(learned)]
+
+
+def _weights_note(found: Reweighted) -> str:
+    """What weighting training rows changed, in a sentence."""
+    told = found.difference
+    between = "" if told is None else f" ({told.low:+.3f} to {told.high:+.3f})"
+    return (
+        f"a model of leans learned from chosen ratings, judged on drawn ones: squared error {found.plain:.3f}, "
+        f"{found.weighted:.3f} with rows weighted by one over their propensity, "
+        f"{found.weighted - found.plain:+.3f}{between}; the weights leave {found.effective_share:.0%} of the rows"
+    )
 
 
 def _coat_notes(coat: Coat) -> list[str]:
