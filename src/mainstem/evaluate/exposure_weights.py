@@ -102,7 +102,8 @@ def _fit(rows: Ratings, weights: NDArray[np.float64], users: int, items: int, pe
     x[:, 0], x[at, 1 + rows.users], x[at, 1 + users + rows.items] = 1.0, 1.0, 1.0
     held = np.full(x.shape[1], penalty)
     held[0] = 1e-6
-    return np.linalg.solve((x * weights[:, None]).T @ x + np.diag(held), (x * weights[:, None]).T @ rows.values)
+    heavy = (x * weights[:, None]).T
+    return np.linalg.solve(heavy @ x + np.diag(held), heavy @ np.asarray(rows.values, np.float64))
 
 
 def _predict(leans: NDArray[np.float64], rows: Ratings, users: int) -> NDArray[np.float64]:
