@@ -80,6 +80,15 @@ def test_a_wrong_reward_model_does_not_mislead_doubly_robust():
     assert found.high - found.low < 0.7 * (plain.high - plain.low)
 
 
+def test_what_the_model_explains_exactly_leaves_no_width():
+    log, target, _ = drawn(500, 2)
+    worth = np.array([0.0, 1.0, 2.0, 3.0, 4.0])
+    known = BanditLog.of(log.actions, worth[log.actions], log.propensity, contexts=log.contexts, count=ACTIONS)
+    found = estimate(known, target, predicted=np.tile(worth, (500, 1)))
+    assert found.value == pytest.approx(float(target[0] @ worth))
+    assert found.high - found.low < 1e-6
+
+
 def test_a_thin_log_is_refused():
     log, _, _ = drawn(4_000, 9)
     rare = np.zeros((4_000, ACTIONS))

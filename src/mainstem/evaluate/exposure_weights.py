@@ -103,7 +103,8 @@ def _fit(rows: Ratings, weights: NDArray[np.float64], users: int, items: int, pe
     held = np.full(x.shape[1], penalty)
     held[0] = 1e-6
     heavy = (x * weights[:, None]).T
-    return np.linalg.solve(heavy @ x + np.diag(held), heavy @ np.asarray(rows.values, np.float64))
+    leans = np.linalg.solve(heavy @ x + np.diag(held), heavy @ np.asarray(rows.values, np.float64))
+    return np.asarray(leans, np.float64)
 
 
 def _predict(leans: NDArray[np.float64], rows: Ratings, users: int) -> NDArray[np.float64]:
