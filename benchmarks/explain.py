@@ -19,6 +19,7 @@ from pathlib import Path  # noqa: E402
 import numpy as np  # noqa: E402
 
 from mainstem.base.request import Pool, Request, Slate  # noqa: E402
+from mainstem.control.shadow_price import value_of  # noqa: E402
 from mainstem.stacks.run import run  # noqa: E402
 from mainstem.stacks.stage import Stack  # noqa: E402
 from mainstem.stacks.why import Why, why  # noqa: E402
@@ -57,7 +58,9 @@ def price_error(stack: Stack, request: Request, slate: Slate, answer: Why) -> fl
     apart = [0.0]
     for one in answer.rules:
         order = stack.control.without(one.rule).select(request, user, pool, trace.values).order
-        apart.append(abs(one.price - (trace.values[order].sum() - slate.scores.sum())))
+        apart.append(
+            abs(one.price - (value_of(trace.values, order) - value_of(slate.scores, np.arange(len(slate.scores)))))
+        )
     return max(apart)
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mainstem.base.request import FIRST_RULE, KEPT, NOT_RANKED, Pool, Request, Slate, Trace
+from mainstem.control.shadow_price import value_of
 from mainstem.stacks.run import score
 from mainstem.stacks.stage import QUOTA, Source, Stack
 
@@ -141,12 +142,13 @@ def rule_effects(stack: Stack, trace: Trace, request: Request, at: int) -> tuple
     pool = Pool(rows, trace.source_mask[:n], np.zeros(n))
     user = stack.features.user(request)
     shown = stack.control.select(request, user, pool, trace.values)
+    worth = value_of(trace.values, shown.order)
     fired = {rule: effect for rule, position, effect in shown.fired if position == at}
     effects = []
     for rule in stack.control.rules:
         other = stack.control.without(rule).select(request, user, pool, trace.values)
         place = np.flatnonzero(other.order == at)
-        price = float(trace.values[other.order].sum() - trace.values[shown.order].sum())
+        price = value_of(trace.values, other.order) - worth
         effects.append(RuleEffect(rule, fired.get(rule, ""), 1 + int(place[0]) if len(place) else None, price))
     return tuple(effects)
 
