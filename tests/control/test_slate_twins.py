@@ -6,8 +6,11 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from mainstem.control.slate_kernel import fill
+from mainstem.base.seeds import uniforms
+from mainstem.control.slate_kernel import draws, fill
 from mainstem.control.slate_plain import fill_plainly
 from mainstem.control.slate_task import Filled
 from mainstem.testing.slate_tasks import random_task
@@ -24,3 +27,9 @@ def test_both_passes_agree_on_random_slates(part):
         task = random_task(random)
         plain, compiled = fill_plainly(task), fill(task)
         assert same(plain, compiled), (part, case, plain, compiled)
+
+
+@given(seed=st.integers(-(2**62), 2**62), request_id=st.integers(-(2**63), 2**63 - 1), count=st.integers(1, 9))
+def test_compiled_chance_is_the_chance_of_the_house(seed, request_id, count):
+    both = uniforms(np.array([[seed], [seed + 1]]), request_id, np.arange(count))
+    assert np.array_equal(draws(seed, request_id, count), both)

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from mainstem.base.errors import ControlError, did_you_mean
 from mainstem.base.order import best_first
 from mainstem.base.request import FIRST_RULE, KEPT, SCORED_TOO_LOW, Floats, Pool, Request, Rows, Selection, Unmet
-from mainstem.base.seeds import uniforms
 from mainstem.control.filters import Filter
-from mainstem.control.slate_kernel import fill
+from mainstem.control.slate_kernel import draws, fill
 from mainstem.control.slate_rules import CREATOR, Quota, SlateRules, cap_rule, spacing_rule
 from mainstem.control.slate_task import BY_QUOTA, BY_SOFT_QUOTA, NO_VARIETY, Codes, Filled, SlateTask
 from mainstem.control.variety import MODES, SUNK, variety
@@ -207,16 +206,13 @@ class SurfaceControl:
         members = np.empty((len(plan.quotas), len(alive)), np.bool_)
         for at, quota in enumerate(plan.quotas):
             members[at] = quota.members(pool, alive, request.now_ms)
+        explores = rules.exploration_share > 0
+        by_chance = draws(self._seed, request.request_id, count) if explores else _NO_DRAWS
         return SlateTask(
             count, ordered, varied.mode, varied.trade_off, varied.gain, varied.kept, varied.category, varied.gram, codes,
             plan.caps, plan.gaps, members, plan.least, len(rules.quotas), float(rules.soft_price),
-            float(rules.exploration_share), self._draws(request) if rules.exploration_share > 0 else _NO_DRAWS,
+            float(rules.exploration_share), by_chance,
         )  # fmt: skip
-
-    def _draws(self, request: Request) -> NDArray[np.float64]:
-        """For each place, whether it explores and whom it shows: fixed by the seed, the request and the place."""
-        seeds = np.array([[self._seed], [self._seed + 1]])
-        return uniforms(seeds, request.request_id, np.arange(request.count))
 
 
 def _codes(codes: Rows) -> Codes:

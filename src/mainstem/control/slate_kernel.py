@@ -41,12 +41,13 @@ def _fill(
     chances = np.ones(count, np.float64)
     charged = np.zeros(n, np.int16)
     taken = np.zeros(n, np.bool_)
-    held = np.zeros(codes.shape, np.int32)
     met = np.zeros(len(least), np.int64)
     moves = np.empty((count * (len(least) + 1), 3), np.int64)
-    k = _greedy(
-        count, mode, trade_off, gain, kept, category, gram, codes, caps, gaps, slate, lifted, charged, taken, held
-    )  # fmt: skip
+    k = _greedy(count, mode, trade_off, gain, kept, category, gram, codes, caps, gaps, slate, lifted, charged, taken)
+    held = np.zeros(codes.shape, np.int32)
+    if len(least) > 0 or share > 0:
+        for place in range(k):
+            _hold(codes, caps, held, slate[place], 1)
     for place in range(k):
         for quota in range(len(least)):
             met[quota] += members[quota, slate[place]]
@@ -103,100 +104,153 @@ def _hold(codes, caps, held, i: int, change: int) -> None:
     for attribute in range(len(caps)):
         code = codes[attribute, i]
         if caps[attribute] > 0 and code > 0:
-            for other in range(codes.shape[1]):
-                held[attribute, other] += change * (codes[attribute, other] == code)
+            row, counts = codes[attribute], held[attribute]
+            for other in range(len(row)):
+                counts[other] += change if row[other] == code else 0
 
 
 @njit(cache=True, nogil=True)
-def _pick(gain, worth, codes, caps, gaps, slate, k: int, taken, held, full, window: int, spaced: bool) -> int:
-    """The open candidate of the highest gain, those beyond the window after all of it; -1 when nobody may stand there."""
-    best = -1
+def _pick(open_worth, window: int, tail: int, closed, codes, gaps, slate, k: int, spaced: bool) -> int:
+    """The open candidate of the highest worth, those beyond the window after all of it; -1 when nobody may stand there."""
+    best, most = -1, -np.inf
     for i in range(window):
-        better = not taken[i] and full[i] < 0 and (best < 0 or worth[i] > worth[best])
-        if better and (not spaced or _near(codes, gaps, slate, k, i, k) < 0):
-            best = i
+        if open_worth[i] > most and (not spaced or _near(codes, gaps, slate, k, i, k) < 0):
+            best, most = i, open_worth[i]
     if best >= 0:
         return best
-    for i in range(window, len(taken)):
-        if not taken[i] and full[i] < 0 and (not spaced or _near(codes, gaps, slate, k, i, k) < 0):
+    for i in range(tail, len(closed)):
+        if not closed[i] and (not spaced or _near(codes, gaps, slate, k, i, k) < 0):
             return i
     return -1
 
 
 @njit(cache=True, nogil=True)
-def _charge(worth, codes, caps, gaps, slate, k: int, taken, full, charged, pick: int, window: int) -> bool:
+def _charge(worth, caps, full, closed, taken, codes, gaps, slate, k: int, pick: int, window: int, charged) -> bool:
     """Charges those who stood before the pick; True when one of them might have had the place but for variety."""
     passed = False
-    last = len(taken) if pick < 0 or pick < window else pick
+    last = len(taken) if pick < 0 else (window if pick < window else pick)
     for i in range(last):
-        if taken[i] or i == pick or (charged[i] != 0 and i > pick):
+        if taken[i]:
             continue
-        if pick < 0:
-            before = True
-        elif pick < window:
-            if i >= window:
-                break
+        above = pick < 0 or i < pick
+        before = True
+        if pick >= 0 and pick < window:
             before = worth[i] > worth[pick] or (worth[i] == worth[pick] and i < pick)
-        else:
-            before = True
-        if not before and i > pick:
-            continue
-        if full[i] >= 0:
+        if closed[i]:
             if before and charged[i] == 0:
                 charged[i] = 1 + full[i]
             continue
+        if not (before or above):
+            continue
         near = _near(codes, gaps, slate, k, i, k)
-        if near >= 0:
-            if before and charged[i] == 0:
-                charged[i] = 1 + len(caps) + near
-        elif pick >= 0 and i < pick:
-            passed = True
+        if near < 0:
+            passed = passed or (above and pick >= 0)
+        elif before and charged[i] == 0:
+            charged[i] = 1 + len(caps) + near
     return passed
 
 
 @njit(cache=True, nogil=True)
+def _charge_capped(worth, full, pending, waiting: int, pick: int, charged) -> int:
+    """As ``_charge`` for a pick of the window where nothing is spaced: only those whom a cap closed wait to be charged."""
+    at = 0
+    while at < waiting:
+        i = pending[at]
+        if worth[i] > worth[pick] or (worth[i] == worth[pick] and i < pick):
+            charged[i] = 1 + full[i]
+            waiting -= 1
+            pending[at] = pending[waiting]
+        else:
+            at += 1
+    return waiting
+
+
+@njit(cache=True, nogil=True)
+def _close(codes, caps, slate, k: int, window: int, full, closed, charged, open_worth, pending, waiting: int) -> int:
+    """Closes all whom the last of the first k leaves no place under a cap; how many of the window now wait to be charged."""
+    pick = slate[k - 1]
+    for attribute in range(len(caps)):
+        code = codes[attribute, pick]
+        if caps[attribute] == 0 or code <= 0:
+            continue
+        row, alike = codes[attribute], 0
+        for place in range(k):
+            alike += row[slate[place]] == code
+        if alike < caps[attribute]:
+            continue
+        for i in range(len(row)):
+            if row[i] == code:
+                if full[i] < 0 or full[i] > attribute:
+                    full[i] = attribute
+                if not closed[i]:
+                    closed[i] = True
+                    if i < window:
+                        open_worth[i] = -np.inf
+                        pending[waiting] = i
+                        waiting += 1
+    return waiting
+
+
+@njit(cache=True, nogil=True)
 def _greedy(
-    count: int, mode: int, trade_off: float, gain, kept, category, gram, codes, caps, gaps, slate, lifted, charged,
-    taken, held,
-) -> int:  # fmt: skip
+    count: int,
+    mode: int,
+    trade_off: float,
+    gain,
+    kept,
+    category,
+    gram,
+    codes,
+    caps,
+    gaps,
+    slate,
+    lifted,
+    charged,
+    taken,
+) -> int:
     """Fills place by place; how many could be filled."""
     n = len(taken)
     window = 0 if mode == NO_VARIETY else len(gain)
-    worth = np.empty(window, np.float64)
-    free = np.ones(window, np.float64)
+    worth, free = np.empty(window, np.float64), np.ones(window, np.float64)
     norms = np.zeros(count, np.float64)
-    rows = count if mode >= DETERMINANTAL else 0
-    shares = np.empty((rows, window), np.float64)
-    full = np.full(n, -1, np.int64)
-    compared = 0
+    shares = np.empty((count if mode >= DETERMINANTAL else 0, window), np.float64)
+    full, closed, pending = np.full(n, -1, np.int64), np.zeros(n, np.bool_), np.empty(window, np.int64)
+    spaced = gaps.max() > 0 if len(gaps) else False
+    compared, waiting, first, tail = 0, 0, 0, window
     _worth(mode, trade_off, gain, free, norms, compared, worth)
+    open_worth = worth.copy()
     for k in range(count):
-        pick = _pick(gain, worth, codes, caps, gaps, slate, k, taken, held, full, window, True)
-        if pick < 0:
-            pick = _pick(gain, worth, codes, caps, gaps, slate, k, taken, held, full, window, False)
-        passed = _charge(worth, codes, caps, gaps, slate, k, taken, full, charged, pick, window)
+        pick = _pick(open_worth, window, tail, closed, codes, gaps, slate, k, spaced)
+        if pick < 0 and spaced:
+            pick = _pick(open_worth, window, tail, closed, codes, gaps, slate, k, False)
+        if spaced or pick < 0 or pick >= window:
+            passed = _charge(worth, caps, full, closed, taken, codes, gaps, slate, k, pick, window, charged)
+        else:
+            waiting = _charge_capped(worth, full, pending, waiting, pick, charged)
+            while closed[first]:
+                first += 1
+            passed = first < pick
         if pick < 0:
             return k
-        lifted[pick] = passed and pick < window
-        slate[k] = pick
-        taken[pick] = True
-        _hold(codes, caps, held, pick, 1)
-        for attribute in range(len(caps)):
-            if caps[attribute] > 0 and codes[attribute, pick] > 0 and held[attribute, pick] >= caps[attribute]:
-                for i in range(n):
-                    if codes[attribute, i] == codes[attribute, pick] and (full[i] < 0 or full[i] > attribute):
-                        full[i] = attribute
+        slate[k], lifted[pick], taken[pick], closed[pick] = pick, passed and pick < window, True, True
+        if pick < window:
+            open_worth[pick] = -np.inf
+        waiting = _close(codes, caps, slate, k + 1, window, full, closed, charged, open_worth, pending, waiting)
+        while tail < n and closed[tail]:
+            tail += 1
         if pick < window:
             if mode == DISCOUNT:
-                _discount(gain, kept, category, slate, k + 1, window, pick, worth)
+                _discount(gain, kept, category, slate, k + 1, window, pick, worth, closed, open_worth)
             else:
                 compared = _compare(mode, gram, pick, compared, free, norms, shares)
                 _worth(mode, trade_off, gain, free, norms, compared, worth)
+                for i in range(window):
+                    open_worth[i] = -np.inf if closed[i] else worth[i]
     return count
 
 
 @njit(cache=True, nogil=True)
-def _discount(gain, kept, category, slate, k: int, window: int, pick: int, worth) -> None:
+def _discount(gain, kept, category, slate, k: int, window: int, pick: int, worth, closed, open_worth) -> None:
     """The others of the pick's category keep one share less."""
     code = category[pick]
     if code <= 0:
@@ -207,6 +261,8 @@ def _discount(gain, kept, category, slate, k: int, window: int, pick: int, worth
     for i in range(window):
         if category[i] == code:
             worth[i] = gain[i] * kept[alike]
+            if not closed[i]:
+                open_worth[i] = worth[i]
 
 
 @njit(cache=True, nogil=True)
@@ -308,6 +364,15 @@ def _keeps_quotas(leaving: int, i: int, members, least, met, quotas: int) -> boo
 
 
 @njit(cache=True, nogil=True)
+def _is_needed(leaving: int, members, least, met) -> bool:
+    """Whether some quota that has not more than it should counts it."""
+    for quota in range(len(least)):  # noqa: SIM110 - a generator does not compile
+        if members[quota, leaving] and met[quota] <= least[quota]:
+            return True
+    return False
+
+
+@njit(cache=True, nogil=True)
 def _swap(place: int, i: int, codes, caps, members, slate, taken, held, met, moves, n_moves: int) -> None:
     leaving = slate[place]
     moves[n_moves, 1] = i
@@ -330,19 +395,26 @@ def _explore(
     """Places whose draw says so go to one of those who may stand there; writes down the chance of every place."""
     n = len(taken)
     rest = np.empty(n, np.int64)
+    spaced = gaps.max() > 0 if len(gaps) else False
+    witness = 0
     for place in range(1, k):
+        leaving = slate[place]
         explores = draws[0, place] < share
+        kept = len(least) if _is_needed(leaving, members, least, met) else 0
         found = 0
-        for i in range(n):
-            if taken[i] or _full(codes, caps, held, i, slate[place]) >= 0:
+        # that there is one is enough to know the chance, and one that could stand elsewhere is likely to
+        for at in range(0 if explores else -1, n):
+            i = at if at >= 0 else witness
+            if taken[i] or _full(codes, caps, held, i, leaving) >= 0:
                 continue
-            if _near(codes, gaps, slate, k, i, place) >= 0:
+            if spaced and _near(codes, gaps, slate, k, i, place) >= 0:
                 continue
-            if not _keeps_quotas(slate[place], i, members, least, met, len(least)):
+            if kept and not _keeps_quotas(leaving, i, members, least, met, kept):
                 continue
             rest[found] = i
             found += 1
-            if not explores:  # that there is one is enough to know the chance
+            if not explores:
+                witness = i
                 break
         if found == 0:
             continue
@@ -354,3 +426,26 @@ def _explore(
             _swap(place, drawn, codes, caps, members, slate, taken, held, met, moves, n_moves)
             n_moves += 1
     return n_moves
+
+
+@njit(cache=True, nogil=True)
+def _mixed(key):
+    """As ``base.seeds.mix`` of one number."""
+    z = key + np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+@njit(cache=True, nogil=True)
+def draws(seed: int, request_id: int, count: int):
+    """For each place, whether it explores and whom it shows: ``uniforms(seed, …)`` and ``uniforms(seed + 1, …)``.
+
+    Shapes: [2, count].
+    """
+    out = np.empty((2, count), np.float64)
+    for kind in range(2):
+        state = _mixed(_mixed(np.uint64(seed + kind)) ^ np.uint64(request_id))
+        for place in range(count):
+            out[kind, place] = np.float64(_mixed(state ^ np.uint64(place)) >> np.uint64(11)) * 2.0**-53
+    return out
