@@ -20,8 +20,16 @@ from mainstem.workspace.layout import Workspace
 from mainstem.workspace.log import open_log, split
 from mainstem.workspace.mitigation import mitigate, small_below
 from mainstem.workspace.responsible import assess
+from mainstem.workspace.responsible_floor import floor_prices, side_by_side
 from mainstem.workspace.responsible_rows import column_of
-from mainstem.workspace.responsible_text import canary_rows, exposure_rows, mitigation_rows, risk_rows, slice_rows
+from mainstem.workspace.responsible_text import (
+    canary_rows,
+    exposure_rows,
+    floor_rows,
+    mitigation_rows,
+    risk_rows,
+    slice_rows,
+)
 
 SMALL = WorldSettings(users=60, items=600, days=3, impressions=600, seed=5)
 
@@ -50,6 +58,26 @@ def test_everything_is_measured_and_written(workspace, found):
     for rows in (slice_rows(found.slices, "click"), exposure_rows(found.exposure), risk_rows(read)):
         assert rows
     assert canary_rows(()) == []
+
+
+def test_a_floor_on_the_log_is_priced_in_what_happened(found):
+    assert len(found.floors) == 4
+    assert [one.expected for one in found.floors] == sorted(one.expected for one in found.floors)
+    assert len(floor_rows(found.floors)) == 4
+
+
+def test_rows_side_by_side_and_their_floor():
+    users = np.array([7, 7, 3, 7, 3])
+    values, small = np.array([0.9, 0.5, 0.2, 0.1, 0.8]), np.array([0, 1, 0, 1, 1])
+    choices = side_by_side(users, values, small, np.array([1, 0, 1, 1, 0]), places=2)
+    assert choices.viewers.tolist() == [7]
+    assert choices.values.tolist() == [[0.9, 0.5, 0.1]]
+    first, all_small = floor_prices(choices, (0.75, 1.5), places=2)
+    assert (first.share, first.expected) == (0.5, 0.0)
+    assert all_small.share == 1.0
+    assert all_small.expected == pytest.approx((0.9 - 0.1) / 1.4)
+    assert floor_prices(side_by_side(users, values, small * 0, small, places=2)) == ()
+    assert floor_prices(side_by_side(users, values, small, small, places=5)) == ()
 
 
 def test_the_same_seed_says_the_same(workspace, found):

@@ -35,7 +35,7 @@ def responsible(
     from mainstem.workspace.layout import Workspace
     from mainstem.workspace.log import open_log
     from mainstem.workspace.responsible import assess
-    from mainstem.workspace.responsible_text import canary_rows, exposure_rows, risk_rows, slice_rows
+    from mainstem.workspace.responsible_text import canary_rows, exposure_rows, floor_rows, risk_rows, slice_rows
 
     terminal, place = Terminal(as_json=as_json, quiet=quiet), Workspace.open(workspace)
     if check:
@@ -49,11 +49,15 @@ def responsible(
             unmet = len(assessment.unmet())
             step.outcome = f"{len(assessment.risks)} risks, {unmet} not met, {place.evidence('risk')}"
         parts = (
-            table(slice_rows(found.slices, head)), table(exposure_rows(found.exposure)), table(canary_rows(found.canaries)),
-            "\n".join(found.notes), table(risk_rows(assessment)),
+            table(slice_rows(found.slices, head)),
+            table(exposure_rows(found.exposure)),
+            table(floor_rows(found.floors)),
+            table(canary_rows(found.canaries)),
+            "\n".join(found.notes),
+            table(risk_rows(assessment)),
             f"{found.cpu_s:.0f} CPU seconds of this process, {found.peak_mb:.0f} MB at its peak",
-        )  # fmt: skip
-        terminal.answer(msgspec.to_builtins(found), "\n\n".join(part for part in parts if part))
+        )
+        terminal.answer(msgspec.to_builtins(found), "\n\n".join(part for part in parts if part and part != "(none)"))
     if assessment.unmet() or assessment.unmet(require or ()):
         raise typer.Exit(NO)
 

@@ -26,6 +26,7 @@ from mainstem.workspace.compare import CALIBRATED, Progress, logged_rows, replay
 from mainstem.workspace.layout import LEGACY, Workspace
 from mainstem.workspace.log import open_log, split
 from mainstem.workspace.programs import serving
+from mainstem.workspace.responsible_floor import Choices, FloorPrice, floor_prices, side_by_side
 from mainstem.workspace.responsible_risks import risks_of
 from mainstem.workspace.responsible_rows import ExposureRow, RowFacts, column_of, exposure_row, row_facts, slicings
 
@@ -40,6 +41,7 @@ class Responsible:
     slices: tuple[SliceCell, ...]
     exposure: tuple[ExposureRow, ...]
     canaries: tuple[Canary, ...]
+    floors: tuple[FloorPrice, ...]
     notes: tuple[str, ...]
     cpu_s: float
     peak_mb: float
@@ -84,6 +86,7 @@ def assess(
     cells = slice_cells(judging, slicings(log, rows, facts, columns, test), heads, seed=seed)
     progress(0.7, "exposure")
     exposure = tuple(exposure_row(name, arm, judging, facts, test, seed) for name, arm in judging.arms.items())
+    floors = floor_prices(_choices(judging, facts, test), seed=seed)
     birds = run_canaries(workspace, seed, progress=lambda s, w="": progress(0.75 + s / 4, w)) if canaries else ()
     assessment = RiskAssessment(
         format=FORMAT,
@@ -97,7 +100,14 @@ def assess(
     )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     found = Responsible(
-        assessment, cells, exposure, birds, _notes(log, facts, exposure[0].users), time.process_time() - began, peak
+        assessment,
+        cells,
+        exposure,
+        birds,
+        floors,
+        _notes(log, facts, exposure[0].users),
+        time.process_time() - began,
+        peak,
     )
     workspace.write_evidence("risk", assessment)
     workspace.write_evidence("responsible", found)
@@ -122,6 +132,13 @@ def _arms(
             heads = {head: _spread(scores.heads[head], judged) for head in HEADS if head in scores.heads}
             arms[name] = ArmScores(_spread(scores.order, judged), heads, calibrated=name in CALIBRATED)
     return arms | {POPULARITY: ArmScores(order=rows.popularity)}
+
+
+def _choices(judging: Judging, facts: RowFacts, test: NDArray[np.int64]) -> Choices:
+    """Each viewer's rows, worth what the unified stack expects of their long view."""
+    values = judging.arms["unified"].score("long_view")
+    happened = (np.asarray(judging.labels["long_view"], np.float64) > 0).astype(np.float64)
+    return side_by_side(judging.users, values, facts.small[test], happened)
 
 
 def _spread(scores: NDArray[np.floating], judged: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ from mainstem.evaluate.intervals import Interval
 from mainstem.evaluate.risk import RiskAssessment
 from mainstem.evaluate.slices import SliceCell
 from mainstem.workspace.mitigation import Mitigation
+from mainstem.workspace.responsible_floor import FloorPrice
 from mainstem.workspace.responsible_rows import ExposureRow
 
 
@@ -80,6 +81,22 @@ def canary_rows(canaries: Sequence[Canary]) -> list[dict[str, str]]:
         }
         for one in canaries
     ]
+
+
+def floor_rows(floors: Sequence[FloorPrice]) -> list[dict[str, str]]:
+    """What floors for small creators cost on the log."""
+    return [
+        {
+            "floor for small creators": f"{one.floor:.2%} of places" + ("" if one.met else " (NOT met)"),
+            "free": f"{one.free:.2%}",
+            "reached": f"{one.share:.2%}",
+            "expected long views given up": f"{one.expected:.3%}",
+            "observed": "" if one.observed is None
+            else f"{one.observed.mid:.2%} ({one.observed.low:.2%} to {one.observed.high:.2%})",
+            "one more place": f"{one.boost:.4f}",
+        }
+        for one in floors
+    ]  # fmt: skip
 
 
 def mitigation_rows(found: Mitigation) -> list[dict[str, str]]:
