@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from mainstem.cli.options import HERE, AsJson, Folder, Quiet
+from mainstem.cli.options import HERE, AsJson, Folder, Quiet, Seed
 from mainstem.cli.terminal import NO, Terminal, table
 
 app = typer.Typer(no_args_is_help=True, help="What a surface values and must never do, and what changing that moves.")
@@ -108,6 +108,67 @@ def translate(
 
 def _span(interval: tuple[float, float, float]) -> str:
     return f"{interval[0]:.3f} [{interval[1]:.3f}, {interval[2]:.3f}]"
+
+
+@app.command()
+def tune(
+    surface: Surface,
+    guardrail: Annotated[
+        list[str] | None,
+        typer.Option(help='What must hold: "hate <= 0.002", "hate <= start", "watch >= 0.95 * start".'),
+    ] = None,
+    objective: Annotated[
+        str,
+        typer.Option(help="What an impression is truly worth, over the heads. Default: the made world's own weights."),
+    ] = "",
+    evaluations: Annotated[int, typer.Option(help="How many weights are tried.", min=10)] = 100,
+    requests: Annotated[int, typer.Option(help="Viewers that choose; as many others judge.", min=10)] = 200,
+    perfect: Annotated[bool, typer.Option("--perfect", help="By the world's chances, not the model's.")] = False,
+    seed: Seed = None,
+    workspace: Folder = HERE,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Tunes the named weights in the log's made world, guardrails kept. Exit code 3 when no weights keep them."""
+    from mainstem.workspace.layout import Workspace
+    from mainstem.workspace.value_tuning import WORLD, tune_surface
+
+    terminal, place = Terminal(as_json=as_json, quiet=quiet), Workspace.open(workspace)
+    with terminal.step("tune") as step:
+        found = tune_surface(
+            place, surface, guardrail or (), evaluations, seed, requests,
+            objective=objective or WORLD, perfect=perfect, progress=step.progress,
+        )  # fmt: skip
+        step.outcome = f"{found.evaluations} weights by search, as many at random"
+    drawn = _drawn(found, place)
+    rows = [{"value": one.measured.value, **_guarded(one.measured, found), **one.weights} for one in found.front]
+    told = [f"mainstem surface set {surface}", *(f"'weights.{name}={one}'" for name, one in found.written.items())]
+    text = f"{table(rows)}\n\n{found.sentence}\n{drawn}\n\n{' '.join(told)} --reason … --owner …"
+    terminal.answer(asdict(found), text)
+    if found.best is None or not found.kept:
+        raise typer.Exit(NO)
+
+
+def _guarded(measured: Any, found: Any) -> dict[str, str]:
+    """The guarded metrics of one trial; hate where nothing is guarded."""
+    names = [one.split("<")[0].split(">")[0].strip() for one in found.guardrails] or ["hate"]
+    return {f"mean {name}": f"{measured.metrics[name]:.6f}" for name in names}
+
+
+def _drawn(found: Any, place: Any) -> str:
+    """The front as a picture beside the evidence."""
+    from mainstem.report.figure import Drawn
+    from mainstem.report.value_front import Tried, tuning_figure
+
+    name = next(iter(_guarded(found.start, found))).removeprefix("mean ")
+    tried = [
+        Tried(one.measured.value, one.measured.metrics[name], one.kept, one.front, number == 0)
+        for number, one in enumerate(found.trials)
+    ]
+    figure = tuning_figure(found.surface, name, tried, found.sentence)
+    file = place.evidence(f"tuning_{found.surface}").with_suffix(".svg")
+    file.write_text(Drawn().svg(figure, figure.wide, "wide"), encoding="utf-8")
+    return f"front drawn: {file}"
 
 
 Reason = Annotated[str, typer.Option(help="Why, for the ledger.")]

@@ -171,7 +171,7 @@ def _translated(
     ours = _best(parts, _forms(factor), _unified_terms, seed)
     reached = [
         *(
-            _judged(f"{source}'s own", form.name, weights, parts[2], form, _legacy_terms, seed)
+            _judged(f"{source}'s own", form.name, weights, parts[2], form, _legacy_terms, seed, written=not form.tired)
             for form, weights in same
         ),
         *(_judged("unified", form.name, weights, parts[2], form, _unified_terms, seed) for form, weights in ours),
@@ -179,7 +179,7 @@ def _translated(
     ]
     form, weights = ours[0]
     value, numbers = written(form, weights)
-    carried = written(*same[0]) if teacher.stack.ranker.heads == PREDICTIONS else None
+    carried = written(*same[0], zeros=True) if teacher.stack.ranker.heads == PREDICTIONS else None
     neutral = _neutral(workspace, surface, source)
     counts = (len(parts[0]), len(parts[1]), len(parts[2]))
     sentence = _sentence(surface, source, reached, neutral)
@@ -266,11 +266,13 @@ def _bent(parts: Sequence[Sequence[_Asked]], seed: int) -> Reached:
     return _judged("unified", form.name, weights, parts[2], form, terms, seed, written=False)
 
 
-def written(form: Form, weights: Floats) -> tuple[str, dict[str, float | str]]:
+def written(form: Form, weights: Floats, *, zeros: bool = False) -> tuple[str, dict[str, float | str]]:
     """A fitted formula over the unified heads as a surface writes it, in the currency of long views where those are wanted.
 
-    Shapes:
-        weights [heads], in the order of ``PREDICTIONS``.
+    Args:
+        form: Its family.
+        weights: In the order of ``PREDICTIONS``.
+        zeros: Also writes what has no weight, so that it can be given one.
     """
     by_head = dict(zip(PREDICTIONS, weights.tolist(), strict=True))
     chances = [abs(one) for head, one in by_head.items() if head != WATCH]
@@ -278,9 +280,9 @@ def written(form: Form, weights: Floats) -> tuple[str, dict[str, float | str]]:
     numbers: dict[str, float | str] = {}
     terms = []
     for head, weight in zip(PREDICTIONS, weights / scale, strict=True):
-        if abs(weight) < _NOTHING:
+        if abs(weight) < _NOTHING and not zeros:
             continue
-        name, rounded = f"{head}_worth", float(f"{weight:.6g}")
+        name, rounded = f"{head}_worth", 0.0 if abs(weight) < _NOTHING else float(f"{weight:.6g}")
         if form.logs:
             per = "watch_unit * watch" if head == WATCH else head
             terms.append(f"{name} * log(max({per}, 0.000001))")
