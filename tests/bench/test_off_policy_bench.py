@@ -42,9 +42,10 @@ def test_made_copies_are_read_and_answered(made):
     assert (rows.count, len(rows.items), rows.contexts.shape[1]) == (4, 900, 1)
     assert shown_by_place(rows).sum(axis=1) == pytest.approx(np.ones(3))
     assert read_coat(made / "coat").chosen.shape == (30, 20)
-    found = bench_off_policy("open-bandit", made, made / "scratch")
+    found = bench_off_policy("open-bandit", made, made / "scratch", resamples=5)
     refused = [one for one in found.answers if one.refused]
     assert refused
+    assert len(found.refusals) == len(refused)
     assert {one.refused[:12] for one in refused} <= {"evidence-001", "evidence-004"}
     assert found.table()
     assert msgspec.json.decode(msgspec.json.encode(found))["rows"] == 1_800
@@ -69,7 +70,7 @@ def test_what_is_not_there_is_refused(made):
 
 @pytest.mark.real
 def test_open_bandit_as_research_found_it(pack, tmp_path):
-    found = bench_off_policy("open-bandit", pack("open_bandit").parent, tmp_path)
+    found = bench_off_policy("open-bandit", pack("open_bandit").parent, tmp_path, resamples=20)
     first = {one.method: one for one in found.answers if one.question.startswith("uniform")}
     assert first["ips"].value == pytest.approx(0.00301, abs=5e-6)
     assert first["snips"].value == pytest.approx(0.00319, abs=5e-6)

@@ -16,12 +16,13 @@ from mainstem.bench.packs import Packs, wrong_pack
 from mainstem.data.loaders.bandit import Coat, OpenBandit, read_coat, read_open_bandit
 from mainstem.evaluate.bandit_log import BanditLog
 from mainstem.evaluate.exposure_weights import Ratings, Reweighted, judge_weights
-from mainstem.evaluate.off_policy import Estimate, Method, estimate, interval
+from mainstem.evaluate.off_policy import SOLVERS, Estimate, Method, Terms, estimate, interval
 from mainstem.evaluate.reward_model import cross_fitted
 
 PLACES: Final = 3
 """Of a page of Open Bandit."""
 PACKS: Final = {"open-bandit": "open_bandit", "coat": "coat"}
+RESAMPLES: Final = 500
 ASKED: Final[tuple[Method, ...]] = ("ips", "snips", "dm", "dr", "dr-plain")
 
 
@@ -92,7 +93,9 @@ class OffPolicyBench:
         return [_row(one) for one in self.answers]
 
 
-def bench_off_policy(name: str, data: Path | None, scratch: Path, seed: int = 7) -> OffPolicyBench:
+def bench_off_policy(
+    name: str, data: Path | None, scratch: Path, seed: int = 7, resamples: int = RESAMPLES
+) -> OffPolicyBench:
     """Runs one of the two benches.
 
     Args:
@@ -100,6 +103,7 @@ def bench_off_policy(name: str, data: Path | None, scratch: Path, seed: int = 7)
         data: The folder of public sets; None: where tests and the demo look.
         scratch: Where archives are unpacked.
         seed: Of the folds.
+        resamples: How many logs are drawn anew to see how often intervals hold.
 
     Raises:
         BenchError: No such set (``bench-014``), the data is not there (``bench-012``) or not what its name says (``bench-015``).
@@ -113,7 +117,7 @@ def bench_off_policy(name: str, data: Path | None, scratch: Path, seed: int = 7)
         )
     folder = Packs(data, scratch).find(PACKS[name])
     try:
-        rows, answers, notes = (_open_bandit if name == "open-bandit" else _coat)(folder, seed)
+        rows, answers, notes = _coat(folder, seed) if name == "coat" else _open_bandit(folder, seed, resamples)
     except DataError as error:
         raise wrong_pack(name, folder, error) from error
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -123,7 +127,7 @@ def bench_off_policy(name: str, data: Path | None, scratch: Path, seed: int = 7)
 Told = tuple[int, list[Answered], list[str]]
 
 
-def _open_bandit(folder: Path, seed: int) -> Told:
+def _open_bandit(folder: Path, seed: int, resamples: int) -> Told:
     random, bts = read_open_bandit(folder, "random"), read_open_bandit(folder, "bts")
     logs = {one.policy: _as_log(one) for one in (random, bts)}
     answers = []
@@ -139,10 +143,29 @@ def _open_bandit(folder: Path, seed: int) -> Told:
         known = _mean(random.clicks[mine], random.times_us[mine])
         answers += _ask(f"only item {item}, from the rows of bts", logs["bts"], alone, known, seed)
     notes = [
+        _held("uniform", logs["bts"], flat, seed, resamples),
+        _held("bts by place", logs["random"], shown, seed, resamples),
         "truth: the mean click of the other policy's own rows; it is as uncertain as its interval says",
         "bts by place: how often bts showed each item in each place over the week; its chances moved with time",
     ]
     return len(random.items) + len(bts.items), answers, notes
+
+
+def _held(question: str, log: BanditLog, target: NDArray[np.float64], seed: int, resamples: int) -> str:
+    """How often intervals of a log whose rows are drawn anew hold what the whole log says: their coverage on real rewards."""
+    predicted, row = cross_fitted(log, seed), np.arange(len(log.actions))
+    weights = target[row, log.actions] / log.propensity
+    whole = Terms(weights, log.rewards, predicted[row, log.actions], (predicted * target).sum(axis=1))
+    rng, told = np.random.default_rng(seed), []
+    for method in ("ips", "snips", "dr"):
+        truth, held = SOLVERS[method](whole)[0], 0
+        for _ in range(resamples):
+            at = rng.integers(0, len(row), len(row))
+            part = Terms(weights[at], whole.rewards[at], whole.predicted[at], whole.expected[at])
+            low, high = interval(*SOLVERS[method](part), row)
+            held += int(low <= truth <= high)
+        told.append(f"{method} {held / resamples:.3f}")
+    return f"{question}: of {resamples} redrawn logs, intervals hold what the whole log says in {', '.join(told)}"
 
 
 def shown_by_place(rows: OpenBandit) -> NDArray[np.float64]:
@@ -255,7 +278,7 @@ def _row(one: Answered) -> dict[str, str | int]:
     if one.refused:
         return told | {
             "value": "refused",
-            "95 %": one.refused,
+            "95 %": "",
             "effective": "",
             "truth": _number(one.truth),
             "holds": "",
