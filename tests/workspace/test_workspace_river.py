@@ -123,7 +123,7 @@ def test_the_blast_radius_of_a_change_names_what_moves_and_what_does_not(place):
     assert still.sentence.startswith("no slate of")
     assert still.creators == ()
     moved = surface_diff(
-        place, "now", "feed.value=0 - long_view,feed.rules.creator_cap=1", requests=40, by=("utc_offset_min",)
+        place, "now", "feed.value=1 - long_view,feed.rules.creator_cap=1", requests=40, by=("utc_offset_min",)
     )
     by_surface = {one.value: one for one in moved.groups if one.group == "surface"}
     assert by_surface["feed"].changed is not None
