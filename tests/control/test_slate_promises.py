@@ -227,3 +227,21 @@ def test_values_that_are_not_numbers_come_last_and_break_nothing(kind):
     values[10:20] = -np.inf
     chosen = control(SlateRules(variety=0.5, variety_by=kind)).select(request, user, pool, values)
     assert np.isfinite(values[chosen.order]).tolist() == [True] * 5 + [False]
+
+
+class Drops:
+    def __init__(self, name, rows, *, ranks=False):
+        self.name, self.rows, self.ranks = name, rows, ranks
+
+    def removes(self, request, user, pool):
+        return np.arange(len(pool.rows)) > 0 if self.ranks else np.isin(pool.rows, self.rows)
+
+
+def test_a_filter_that_compares_candidates_sees_only_those_that_are_left():
+    layer = SurfaceControl(
+        {"feed": (Drops("first", [0, 1]), Drops("best", [], ranks=True))}, {"feed": SlateRules()},
+        np.zeros(61, int), np.zeros(61, int), 1,
+    )  # fmt: skip
+    chosen = layer.select(*asked(5))
+    assert chosen.order.tolist() == [2]
+    assert (chosen.removed_by == 3).sum() == 2

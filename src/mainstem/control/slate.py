@@ -186,12 +186,18 @@ class SurfaceControl:
         self, request: Request, user: Any, pool: Pool, order: NDArray[np.int64], removed_by: NDArray[np.int16]
     ) -> NDArray[np.int64]:
         """Positions that pass every filter, best first. A candidate is charged to the first filter that removes it."""
-        ordered = Pool(pool.rows[order], pool.source_mask[order], pool.fused[order])
+        ordered = _at(pool, order)
         alive = np.ones(len(order), bool)
         for one in self._filters[request.surface]:
-            removed = one.removes(request, user, ordered) & alive
-            removed_by[order[removed]] = self._code[one.name]
-            alive &= ~removed
+            if getattr(one, "ranks", False):  # it compares candidates, so those already removed must not count
+                left = np.flatnonzero(alive)
+                removed = np.zeros(len(order), bool)
+                removed[left] = one.removes(request, user, _at(ordered, left))
+            else:
+                removed = one.removes(request, user, ordered) & alive
+            if removed.any():
+                removed_by[order[removed]] = self._code[one.name]
+                alive &= ~removed
         return order[alive]
 
     def _task(self, plan: _Plan, request: Request, pool: Pool, score: Floats, alive: NDArray[np.int64]) -> SlateTask:
@@ -213,6 +219,10 @@ class SurfaceControl:
             plan.caps, plan.gaps, members, plan.least, len(rules.quotas), float(rules.soft_price),
             float(rules.exploration_share), by_chance,
         )  # fmt: skip
+
+
+def _at(pool: Pool, places: NDArray[np.int64]) -> Pool:
+    return Pool(pool.rows[places], pool.source_mask[places], pool.fused[places])
 
 
 def _codes(codes: Rows) -> Codes:
