@@ -47,7 +47,7 @@ def built(rules: SlateRules, *, seen: bool = True) -> SurfaceControl:
 def test_every_price_is_that_of_a_layer_built_without_the_rule(request_id):
     random = np.random.default_rng(request_id)
     pool = Pool(np.arange(ITEMS), random.integers(0, 8, ITEMS).astype(np.uint32), np.zeros(ITEMS))
-    asked = (Request(request_id, 1, "feed", 0, 10), None, pool, random.normal(size=ITEMS))
+    asked = (Request(request_id, 1, "feed", 0, 10), "viewer", pool, random.normal(size=ITEMS))
     found = {one.rule: one for one in prices(built(RULES), *asked)}
     assert list(found) == [
         "seen", "variety", "creator_cap", "category_cap", "category_spacing", "quota:fresh", "quota:pages", "soft_quota",
@@ -64,7 +64,7 @@ def test_every_price_is_that_of_a_layer_built_without_the_rule(request_id):
 
 def test_a_rule_that_moves_nobody_costs_exactly_nothing():
     pool = Pool(np.arange(ITEMS), np.zeros(ITEMS, np.uint32), np.zeros(ITEMS))
-    asked = (Request(1, 1, "feed", 0, 10), None, pool, np.random.default_rng(2).normal(size=ITEMS))
+    asked = (Request(1, 1, "feed", 0, 10), "viewer", pool, np.random.default_rng(2).normal(size=ITEMS))
     loose = SlateRules(creator_cap=10, caps=(("category", 10),))
     assert [(one.given_up, one.moved) for one in prices(built(loose, seen=False), *asked)] == [(0.0, 0)] * 5
 
