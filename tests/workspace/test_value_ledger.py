@@ -183,6 +183,15 @@ def test_a_file_that_cannot_be_edited_safely_is_left_alone(place):
     assert place.file.read_text() == before
 
 
+@pytest.mark.parametrize("text", ["", "seed = 3\n[surfaces.base]\ncount = 5"])
+def test_naming_a_built_in_surface_leaves_the_others_there(place, text):
+    place.file.write_text(text)
+    changed(place, "feed", "rules.seen=4")
+    settings = Workspace.open(place.folder).settings
+    assert {name: one.rules.seen for name, one in settings.served().items()} == {"feed": 4, "groups": 50, "pages": 50}
+    assert {one.count for one in settings.served().values()} == ({5} if text else {10})
+
+
 def test_the_owner_of_the_surface_stands_in(place):
     place.file.write_text(FILE.replace("[surfaces.feed]\n", '[surfaces.feed]\nowner = "feed team"\n'))
     assert changed(place, "feed", "count=5", owner="")[-1].owner == "feed team"

@@ -112,13 +112,14 @@ def set_values(
         StoreError: The ledger was tampered with (``value-010``), or the disk refused (``store-010``).
     """
     with _held(workspace):
-        text = new = _text(workspace)
+        text = _text(workspace)
+        new = _with_built_in(text, tuple(workspace.settings.served()))
         for path, value in (_assigned(workspace, surface, one) for one in assignments):
             new = edited(new, path, value)
         settings = parse_settings(new, str(workspace.file))
         surface_values(settings)
         owner = owner or _owner(settings, surface)
-        if not _differences(_surfaces(text), _surfaces(new)):
+        if not assignments or not _differences(_surfaces(text), _surfaces(new)):
             raise ConfigError(
                 f"{surface} has {', '.join(assignments)} already: nothing to change",
                 code="value-011",
@@ -248,6 +249,16 @@ def _answered(reason: str, owner: str) -> None:
 def _owner(settings: Settings, surface: str) -> str:
     found = settings.surfaces.get(surface)
     return found.owner if found else ""
+
+
+def _with_built_in(text: str, served: Sequence[str]) -> str:
+    """The text with the built-in surfaces written out where it names none: naming one of them would end the others."""
+    named = _surfaces(text)
+    if named.keys() & set(served):
+        return text
+    base = [] if "base" in named else ["[surfaces.base]\n"]
+    blocks = [*base, *(f'[surfaces.{name}]\nextends = "base"\n' for name in served)]
+    return text + ("" if not text or text.endswith("\n") else "\n") + "\n" + "\n".join(blocks)
 
 
 def _surfaces(text: str) -> dict[str, Any]:
