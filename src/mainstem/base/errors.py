@@ -87,6 +87,12 @@ class LaunchError(MainstemError):
     code = "launch-000"
 
 
+class CapacityError(MainstemError):
+    """A capacity plan, its measured constants or its ledger cannot be what was asked of it (codes ``capacity-…``)."""
+
+    code = "capacity-000"
+
+
 class RequestError(MainstemError):
     """A request cannot be answered as asked (codes ``request-…``)."""
 
