@@ -58,6 +58,7 @@ def exposure_rows(rows: Sequence[ExposureRow]) -> list[dict[str, str | int]]:
             "top 1 %": f"{row.items.top_share:.1%}",
             "effective items": f"{row.items.effective:,.0f}",
             "of chance's": _told(row.effective_items),
+            "creators reached": f"{row.creators.reached:.1%}",
             "small creators": _told(row.small_creators),
             "new items": _told(row.new_items),
             "popularity": _told(row.popularity),
