@@ -30,7 +30,18 @@ path = ""
 
 [surfaces.base]
 count = 10
-value = "long_view + 0.5 * click + 2 * like + 4 * follow + 3 * comment + 3 * forward - 20 * hate"
+# owner = "who answers for what it values and hides"
+# Chances of what happens, times what each is worth beside one long view (docs/concepts/value.md).
+value = "long_view + click_worth * click + like_worth * like + follow_worth * follow + comment_worth * comment \
++ forward_worth * forward + hate_worth * hate"
+
+[surfaces.base.weights]
+click_worth = 0.5
+like_worth = 2
+follow_worth = 4
+comment_worth = 3
+forward_worth = 3
+hate_worth = -20
 
 [surfaces.base.rules]
 integrity = "closed"
@@ -39,12 +50,13 @@ creator_cap = 2
 variety = 0.9
 exploration_share = 0.05
 
-# A new surface is these two lines, and no code.
+# A new surface is these two lines, and no code. What it values otherwise is one line more: `mainstem surface set`.
 [surfaces.feed]
 extends = "base"
 
 [surfaces.groups]
 extends = "base"
+# weights.comment_worth = 6
 
 [surfaces.pages]
 extends = "base"
