@@ -14,15 +14,16 @@ from typing import Any
 import numpy as np
 
 from mainstem.base.clock import Clock
-from mainstem.base.errors import RequestError, did_you_mean
+from mainstem.base.errors import ControlError, RequestError, did_you_mean
 from mainstem.base.request import Ids, Request, Rows, Slate
 from mainstem.base.settings import Settings
 from mainstem.data.records import IdTable
 from mainstem.features.unified_state import FeatureState
+from mainstem.stacks.blocking import Blocking
 from mainstem.stacks.follow import Follower
 from mainstem.stacks.impression import impression_of
 from mainstem.stacks.remote import RemoteStack
-from mainstem.stacks.run import run
+from mainstem.stacks.run import guarded, run
 from mainstem.stacks.stage import Stack
 from mainstem.stacks.viewer import LiveFeatures
 from mainstem.stacks.why import Why, why
@@ -102,7 +103,7 @@ class Live:
         self._withdrawals = withdrawals
         self._fallback = fallback
         self._source_budget_s = settings.serve.source_budget_ms / 1e3
-        self._dry = replace(stack, memories=())
+        self._dry = replace(stack, memories=(), claims=None)
 
     def request(
         self,
@@ -168,17 +169,17 @@ class Live:
         return replace(slate, degraded=(reason, *slate.degraded))
 
     def fallback(self, request: Request, reason: str) -> Slate:
-        """A slate made of the declared fallback list alone: it touches no state, so any thread may ask for it at any time.
+        """A slate made of the declared fallback list alone: any thread may ask for it at any time.
 
-        A request that names its items gets those of them that are on the list: what is not known to be fine is not shown.
+        A request that names its items gets those of them that are on the list: what is not known to be fine is not shown. The
+        surface's guards hold here too: withdrawn, integrity, blocked, day caps, and every other rule that fails closed.
         """
         rows = self._fallback
         if self.stack.withdrawn is not None:
             rows = rows[~self.stack.withdrawn.mask[rows]]
-        ids = self.stack.catalog.items.ids[rows]
         if request.item_ids is not None:
-            ids = ids[np.isin(ids, request.item_ids)]
-        ids = ids[: request.count]
+            rows = rows[np.isin(self.stack.catalog.items.ids[rows], request.item_ids)]
+        ids = self.stack.catalog.items.ids[guarded(self.stack, request, rows)]
         return Slate(
             request_id=request.request_id,
             stack="fallback",
@@ -251,9 +252,27 @@ class Live:
         return self._withdrawals
 
     def follow_withdrawals(self) -> None:
-        """Takes in what other processes withdrew and put back. For any thread."""
+        """Takes in what other processes withdrew and put back, and what viewers blocked there. For any thread."""
         if self._withdrawals is not None:
             self._withdrawals.follow()
+        if self.stack.blocking is not None:
+            self.stack.blocking.follow()
+
+    @property
+    def blocking(self) -> Blocking:
+        """What viewers blocked, for any thread.
+
+        Raises:
+            ControlError: Nothing can be blocked here (``control-034``).
+        """
+        if self.stack.blocking is None:
+            raise ControlError(
+                f"no viewer can block anything on {self.stack.name!r} here",
+                code="control-034",
+                status=409,
+                hint="ask a server that `mainstem serve` started on a workspace",
+            )
+        return self.stack.blocking
 
     def _reader(self) -> LiveFeatures:
         if not isinstance(self.stack.features, LiveFeatures):

@@ -6,16 +6,33 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 
-from mainstem.base.errors import RequestError, did_you_mean
-from mainstem.base.request import NOT_RANKED, NOTHING, AsServed, Floats, Found, Ids, Pool, Request, Rows, Slate, Trace
+from mainstem.base.errors import ControlError, RequestError, StoreError, did_you_mean
+from mainstem.base.request import (
+    NOT_RANKED,
+    NOTHING,
+    AsServed,
+    Floats,
+    Found,
+    Ids,
+    Pool,
+    Request,
+    Rows,
+    Selection,
+    Slate,
+    Trace,
+)
+from mainstem.control.day import DAY
 from mainstem.stacks.stage import QUOTA, Source, Stack
 
 T = TypeVar("T")
+CLAIMS = 8
+"""How often a slate is chosen again because the viewer was served something else meanwhile."""
 
 
 @dataclass(slots=True)
@@ -58,7 +75,7 @@ def run(stack: Stack, request: Request, *, explain: bool = True, source_budget_s
     kept, cut = _within_rank_budget(stack, request, pool)
     features = watch.stage("features", lambda: stack.features.items(request, user, kept.rows))
     predictions, values = _score(stack, request, user, kept, features, watch)
-    selection = watch.stage("control", lambda: stack.control.select(request, user, kept, values))
+    selection = _selected(stack, request, user, kept, values, watch)
     shown = kept.rows[selection.order]
     for memory in stack.memories:
         memory.served(request, shown)
@@ -92,6 +109,28 @@ def run(stack: Stack, request: Request, *, explain: bool = True, source_budget_s
     )
 
 
+def guarded(stack: Stack, request: Request, rows: Rows) -> Rows:
+    """The rows of a list, best first, that every guard of the surface lets through, claimed as served; ``count`` at most.
+
+    Nothing of the viewer is read but what the guards look up themselves; one that fails does as its rule declares.
+    """
+    request = replace(request, failures=request.failures | {"features"})
+    for _ in range(CLAIMS):
+        left = rows
+        for guard in stack.guards.get(request.surface, ()):
+            pool = Pool(left, np.zeros(len(left), np.uint32), np.zeros(len(left)))
+            left = left[~guard.removes(request, None, pool)]
+        left = left[: request.count]
+        if stack.claims is None or DAY in request.failures:
+            return left
+        try:
+            if stack.claims.claim(request, left):
+                return left
+        except StoreError:
+            request = replace(request, failures=request.failures | {DAY})
+    return rows[:0]
+
+
 def score(stack: Stack, request: Request) -> tuple[Floats, Floats]:
     """What the stack thinks of exactly these items before any rule: (values[n], predictions[n, h]). Changes no state.
 
@@ -113,6 +152,29 @@ def pool_of(stack: Stack, request: Request) -> Pool:
     _check(stack, request)
     user = stack.features.user(request)
     return _candidates(stack, request, user, Stopwatch(), 1.0)[0]
+
+
+def _selected(stack: Stack, request: Request, user: Any, kept: Pool, values: Floats, watch: Stopwatch) -> Selection:
+    """What control makes of the candidates, claimed; chosen again when the viewer was served something else meanwhile.
+
+    A claim that cannot be written down is a failed lookup: the slate is chosen as if the day could not be read.
+    """
+    asked = request
+    for _ in range(CLAIMS):
+        selection = watch.stage("control", partial(stack.control.select, asked, user, kept, values))
+        if stack.claims is None or DAY in asked.failures:
+            return selection
+        claim = partial(stack.claims.claim, asked, kept.rows[selection.order])
+        claimed = watch.stage("claim", claim, fallback=lambda: None)
+        if claimed is None:
+            asked = replace(asked, failures=asked.failures | {DAY})
+        elif claimed:
+            return selection
+    raise ControlError(
+        f"found viewer {request.user_id} served by other requests {CLAIMS} times while one slate was chosen, expected a pause",
+        code="control-031",
+        status=503,
+    )
 
 
 def _as_served(stack: Stack, user: Any) -> AsServed | None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mainstem.base.request import Floats, Found, Pool, Request, Rows, Selection
 from mainstem.base.withdrawn import Withdrawn
 from mainstem.features.catalog import Catalog
 from mainstem.features.feedback import FeedbackBatch
+from mainstem.stacks.blocking import Blocking
 
 
 class Source(Protocol):
@@ -103,6 +108,27 @@ class Memory(Protocol):
         ...
 
 
+class Claims(Protocol):
+    """A memory of what was served that several processes share."""
+
+    def claim(self, request: Request, rows: Rows) -> bool:
+        """Whether these rows may be served now; False when the viewer was served something else while they were chosen."""
+        ...
+
+
+class Guard(Protocol):
+    """A rule that needs nothing but the request and the items, so that a fallback list can obey it too."""
+
+    @property
+    def name(self) -> str:
+        """How traces call it."""
+        ...
+
+    def removes(self, request: Request, user: Any, pool: Pool) -> NDArray[np.bool_]:
+        """True where the candidate is removed; ``user`` may be None. Shapes: [n]."""
+        ...
+
+
 QUOTA: Final = 1_000
 """Most candidates of a source for which a stack names no quota."""
 
@@ -118,6 +144,9 @@ class Stack:
             cannot order items differently; None leaves them as they are.
         memories: Everything that must see feedback and served slates.
         withdrawn: What is taken out of it while it serves; None where nothing can be.
+        guards: By surface, the rules that a fallback list obeys too.
+        claims: Where a slate is claimed before it is served; None where nothing is remembered over requests.
+        blocking: What viewers blocked; None where they cannot.
     """
 
     name: str
@@ -134,6 +163,9 @@ class Stack:
     decimals: int | None = None
     surfaces: tuple[str, ...] = ("feed", "groups", "pages")
     withdrawn: Withdrawn | None = None
+    guards: Mapping[str, Sequence[Guard]] = field(default_factory=dict)
+    claims: Claims | None = None
+    blocking: Blocking | None = None
 
     def apply(self, feedback: FeedbackBatch) -> None:
         """Lets every memory see these outcomes."""

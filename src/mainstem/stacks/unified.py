@@ -7,8 +7,7 @@ import numpy as np
 from mainstem.base.heads import PREDICTIONS
 from mainstem.base.settings import Settings
 from mainstem.base.withdrawn import Withdrawn
-from mainstem.control.filters import Filter, Gone, Integrity, Originals, Seen
-from mainstem.control.groups import ItemAttributes
+from mainstem.control.groups import Group, ItemAttributes
 from mainstem.control.rule_checks import item_groups, slate_rules
 from mainstem.control.slate import SurfaceControl
 from mainstem.control.slate_rules import CREATOR, SlateRules
@@ -20,8 +19,9 @@ from mainstem.retrieval.trained import Retrieval
 from mainstem.stacks.neutral import CONNECTED, Connection, surface_values
 from mainstem.stacks.ranker import CalibratedRanker
 from mainstem.stacks.retrieving import QUOTAS, sources_of, union_of
+from mainstem.stacks.rule_chain import ControlFiles, RuleChain, rule_chain
 from mainstem.stacks.stage import Stack
-from mainstem.stacks.viewer import LiveFeatures, SeenByViewer
+from mainstem.stacks.viewer import LiveFeatures
 from mainstem.value.expression import SurfaceValues
 
 
@@ -32,11 +32,12 @@ def unified(
     settings: Settings,
     now_ms: int,
     retrieval: Retrieval | None = None,
+    files: ControlFiles | None = None,
 ) -> Stack:
     """The unified stack over a catalog, trained models and the behavioural state as it is now.
 
     ``state`` is moved by feedback from here on. Without ``retrieval`` the sources that were never learned are missing and
-    candidates are joined by reciprocal rank.
+    candidates are joined by reciprocal rank. Without ``files`` nothing is remembered of what it serves.
     """
     surfaces, names = settings.served(), tuple(settings.served())
     follows = Follows(catalog)
@@ -44,6 +45,9 @@ def unified(
     state.finish(now_ms)
     withdrawn = Withdrawn(len(catalog.items))
     sources = sources_of(catalog, features, settings, retrieval, withdrawn)
+    attributes = ItemAttributes(catalog)
+    groups = item_groups(settings.groups, attributes)
+    chain = rule_chain(catalog, settings, withdrawn, attributes, groups, files)
     return Stack(
         name="unified",
         catalog=catalog,
@@ -54,36 +58,38 @@ def unified(
         value=SurfaceValues(
             surface_values(settings), PREDICTIONS, {CONNECTED: Connection(np.asarray(catalog.items.creator))}
         ),
-        control=_control(catalog, settings, [one.name for one in sources], withdrawn),
+        control=_control(catalog, settings, [one.name for one in sources], attributes, groups, chain),
         memories=(features, follows),
         quotas={name: {**QUOTAS, **one.sources} for name, one in surfaces.items()},
         rank={name: one.rank for name, one in surfaces.items()},
         surfaces=names,
         withdrawn=withdrawn,
+        guards=chain.guards,
+        claims=chain.memory,
+        blocking=chain.blocking,
     )
 
 
-def _control(catalog: Catalog, settings: Settings, sources: list[str], withdrawn: Withdrawn) -> SurfaceControl:
-    items, attributes = catalog.items, ItemAttributes(catalog)
-    groups = item_groups(settings.groups, attributes)
-    filters: dict[str, tuple[Filter, ...]] = {}
+def _control(
+    catalog: Catalog,
+    settings: Settings,
+    sources: list[str],
+    attributes: ItemAttributes,
+    groups: dict[str, Group],
+    chain: RuleChain,
+) -> SurfaceControl:
+    items = catalog.items
     slates: dict[str, SlateRules] = {}
     for name, surface in settings.served().items():
-        rules = surface.rules
-        filters[name] = (
-            Gone(withdrawn),
-            Integrity(items.integrity, closed=rules.integrity == "closed"),
-            *([Seen(SeenByViewer(), last=rules.seen, catalog_size=len(items))] if rules.seen else []),
-            *([Originals(items.canonical_row)] if rules.originals else []),
-        )
         slates[name] = slate_rules(surface, f"surfaces.{name}", sources, QUOTAS, groups, attributes)
     named = {name for rules in slates.values() for name in (*rules.cap_of(), *rules.gap_of())} - {CREATOR}
     return SurfaceControl(
-        filters,
+        chain.filters,
         slates,
         np.asarray(items.creator),
         np.asarray(items.category),
         settings.seed,
         attributes={name: attributes.codes(name) for name in named},
         vectors=items.content,
+        boosts=chain.boosts,
     )

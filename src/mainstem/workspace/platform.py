@@ -21,10 +21,13 @@ from mainstem.stacks.follow import Follower
 from mainstem.stacks.live import Live, OffsetClock, popular_rows
 from mainstem.stacks.neutral import reading_neutral, with_neutral
 from mainstem.stacks.remote import RemoteStack
+from mainstem.stacks.rule_chain import ControlFiles
 from mainstem.stacks.stage import Stack
 from mainstem.stacks.unified import unified
 from mainstem.stacks.why import Why
 from mainstem.stacks.withdrawals import Withdrawals
+from mainstem.store.blocked_list import BlockedList
+from mainstem.store.day_counts import DayCounts
 from mainstem.store.event_log import EventLog
 from mainstem.store.withdrawn_items import WithdrawnItems
 from mainstem.workspace.brought import with_brought
@@ -59,7 +62,11 @@ def state_of(
 
 
 def open_stack(
-    workspace: Workspace, log: Log | None = None, until: int | None = None, state: FeatureState | None = None
+    workspace: Workspace,
+    log: Log | None = None,
+    until: int | None = None,
+    state: FeatureState | None = None,
+    files: ControlFiles | None = None,
 ) -> Stack:
     """The workspace's unified stack, with the state after its log.
 
@@ -68,6 +75,7 @@ def open_stack(
         log: Its log, when it is open already.
         until: Only what happened before this day.
         state: The state after the log, when another stack over it has made it already.
+        files: What is remembered over requests; nothing when None, as in a replay.
 
     Raises:
         ModelError: There is no model, or one for other features (``model-001``, ``model-002``).
@@ -79,7 +87,9 @@ def open_stack(
     surfaces = tuple(workspace.settings.served())
     limit_mb = workspace.settings.features.limit_mb
     state = state or state_of(log, model, surfaces, until, attribute_tables(workspace), limit_mb)
-    stack = unified(state.catalog, model, state, workspace.settings, _end_ms(log, until), open_retrieval(workspace))
+    stack = unified(
+        state.catalog, model, state, workspace.settings, _end_ms(log, until), open_retrieval(workspace), files
+    )
     for memory in stack.memories[1:]:
         memory.apply(FeedbackBatch.from_frame(log.impressions, surfaces))
     asking = reading_neutral(workspace.settings)
@@ -104,10 +114,10 @@ def renewed_state(workspace: Workspace, log: Log) -> FeatureState:
 def open_live(workspace: Workspace, clock: Clock | None = None) -> Live:
     """The workspace's platform, ready to serve: stack, durable log, outside stacks."""
     log = open_log(workspace)
-    stack = open_stack(workspace, log)
+    clock = clock or _clock(workspace, log)
+    stack = open_stack(workspace, log, files=_control_files(workspace, clock))
     events = EventLog(workspace.live / "events.sqlite")
     surfaces = tuple(workspace.settings.served())
-    clock = clock or _clock(workspace, log)
     return Live(
         stack,
         workspace.settings,
@@ -149,6 +159,16 @@ def _withdrawals(workspace: Workspace, stack: Stack, clock: Clock) -> Withdrawal
     if stack.withdrawn is None:
         return None
     return Withdrawals(WithdrawnItems(workspace.live / "withdrawn.sqlite"), stack.catalog, stack.withdrawn, clock)
+
+
+def _control_files(workspace: Workspace, clock: Clock) -> ControlFiles:
+    """What the rules remember over requests and processes."""
+    kept = max(surface.rules.seen for surface in workspace.settings.served().values())
+    return ControlFiles(
+        DayCounts(workspace.live / "served.sqlite", keep=kept),
+        BlockedList(workspace.live / "blocked.sqlite"),
+        clock,
+    )
 
 
 def _base(workspace: Workspace, log: Log) -> str:

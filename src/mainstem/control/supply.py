@@ -1,0 +1,178 @@
+"""How a group of items gets its declared share of a surface's places over a day: a small stable controller, not a quota a slate.
+
+Each closed window of places moves the boost once. The boost is told in spreads of value (the deviation of the candidates'
+values), so that one gain fits every surface: a level that adds up the windows' shortfalls, plus a part of the last window's and of
+the day's. It is never negative and never above ``MOST``, and the level stands still while the boost is held at a bound and the
+shortfall would push further (no wind-up).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from mainstem.base.request import Floats, Pool, Request, Rows
+
+WINDOW: Final = 500
+"""Places between two moves of a boost."""
+GAIN: Final = 1.0
+LEVEL_GAIN: Final = 1.0
+CATCH_UP: Final = 0.5
+MOST: Final = 6.0
+"""Spreads of value that a boost never goes beyond."""
+STEP: Final = 0.5
+"""Spreads of value by which the level moves at most in one window."""
+HOLD_MS: Final = 3_600_000
+"""A boost is held this long after the last count."""
+HALF_LIFE_MS: Final = 6 * 3_600_000
+"""Then half of it goes in this time."""
+
+
+class Supply(msgspec.Struct, frozen=True):
+    """What the controller of one group remembers. Places are counted since the day began, and since the last move."""
+
+    day: int = -1
+    places: int = 0
+    hits: int = 0
+    window_places: int = 0
+    window_hits: int = 0
+    level: float = 0.0
+    boost: float = 0.0
+    counted_ms: int = 0
+    gaps: int = 0
+    """Times that counts were missing for longer than a boost is held."""
+
+    @property
+    def share(self) -> float:
+        """Share of the day's places."""
+        return self.hits / self.places if self.places else math.nan
+
+
+def boost_at(state: Supply, now_ms: int) -> float:
+    """The boost in spreads of value: the last one, held for a while without counts and then let go by halves."""
+    return state.boost * _kept(now_ms - state.counted_ms)
+
+
+def counted(state: Supply, floor: float, day: int, now_ms: int, places: int, hits: int) -> Supply:
+    """The state after more places were served. Pure; a process may apply it to what another one left.
+
+    Args:
+        floor: The share the group should have.
+        day: Names the surface's day; another one starts the day's counts anew and keeps the boost.
+        places: Places served now.
+        hits: Those of them that the group got.
+    """
+    silent_ms = now_ms - state.counted_ms if state.counted_ms else 0
+    if silent_ms > HOLD_MS:
+        kept = _kept(silent_ms)
+        state = msgspec.structs.replace(
+            state,
+            level=state.level * kept,
+            boost=state.boost * kept,
+            window_places=0,
+            window_hits=0,
+            gaps=state.gaps + 1,
+        )
+    fresh = day != state.day
+    state = msgspec.structs.replace(
+        state,
+        day=day,
+        places=places if fresh else state.places + places,
+        hits=hits if fresh else state.hits + hits,
+        window_places=state.window_places + places,
+        window_hits=state.window_hits + hits,
+        counted_ms=max(now_ms, state.counted_ms),
+    )
+    return _moved(state, floor) if state.window_places >= WINDOW else state
+
+
+def _moved(state: Supply, floor: float) -> Supply:
+    """One move of the boost, from a closed window."""
+    spread = math.sqrt(max(floor * (1 - floor), 1e-4))  # a share's own scale: 1 point is more at 2 % than at 50 %
+    short = (floor - state.window_hits / state.window_places) / spread
+    # What the day owes, as a shortfall of the windows to come; a surplus is not taken back.
+    owed = max(0.0, floor * state.places - state.hits) / (4 * WINDOW) / spread
+    step = max(-STEP, min(STEP, LEVEL_GAIN * short))
+    level = state.level + step
+    wanted = level + GAIN * short + CATCH_UP * min(owed, 1.0)
+    boost = max(0.0, min(MOST, wanted))
+    if (wanted > MOST and step > 0) or (wanted < 0 and step < 0):
+        level = state.level
+    return msgspec.structs.replace(
+        state, level=max(-1.0, min(MOST, level)), boost=boost, window_places=0, window_hits=0
+    )
+
+
+def _kept(silent_ms: int) -> float:
+    return 1.0 if silent_ms <= HOLD_MS else 0.5 ** ((silent_ms - HOLD_MS) / HALF_LIFE_MS)
+
+
+@dataclass(slots=True)
+class Floors:
+    """The floors of one surface as this process knows them: who belongs to each group, and the last state of each.
+
+    Args:
+        floors: Group = share of places.
+        members: Group = which of these catalog rows belong to it at a time.
+    """
+
+    floors: dict[str, float]
+    members: dict[str, Callable[[Rows, int], NDArray[np.bool_]]]
+    states: dict[str, Supply] = field(default_factory=dict)
+
+    def read(self, kept: bytes | None) -> None:
+        """Takes in the state that another process, or an earlier run, left."""
+        self.states = _DECODE(kept) if kept else {}
+
+    def after(self, kept: bytes | None, day: int, now_ms: int, shown: Rows) -> bytes:
+        """The next state to keep once these rows are served; also what this process knows from now on."""
+        self.read(kept)
+        self.states = {
+            name: counted(
+                self.states.get(name, Supply()),
+                floor,
+                day,
+                now_ms,
+                len(shown),
+                int(self.members[name](shown, now_ms).sum()),
+            )
+            for name, floor in self.floors.items()
+        }
+        return msgspec.json.encode(self.states)
+
+
+class FloorBoost:
+    """Lifts the candidates of groups with a floor, each by its controller's boost times the spread of the candidates' values.
+
+    Args:
+        floors: What is known; the day's memory moves it.
+    """
+
+    name = "floor"
+
+    def __init__(self, floors: Floors) -> None:
+        self._floors = floors
+
+    def boost(self, request: Request, user: Any, pool: Pool, values: Floats) -> Floats:
+        """What each candidate gets on top, in units of value. Shapes: [n]."""
+        lift = np.zeros(len(values))
+        for name, state in self._floors.states.items():
+            height = boost_at(state, request.now_ms)
+            if height > 0 and name in self._floors.members:
+                lift[self._floors.members[name](pool.rows, request.now_ms)] += height
+        spread = _spread(values) if lift.any() else 0.0
+        return lift * spread
+
+
+def _spread(values: Floats) -> float:
+    finite = values[np.isfinite(values)]
+    return float(finite.std()) if len(finite) > 1 else 0.0
+
+
+_DECODE = msgspec.json.Decoder(dict[str, Supply]).decode
