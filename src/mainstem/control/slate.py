@@ -194,7 +194,7 @@ class SurfaceControl:
                 removed = np.zeros(len(order), bool)
                 removed[left] = one.removes(request, user, _at(ordered, left))
             else:
-                removed = _removed_from(one, request, user, ordered, alive)
+                removed = one.removes(request, user, ordered) & alive
             if removed.any():
                 removed_by[order[removed]] = self._code[one.name]
                 alive &= ~removed
@@ -223,18 +223,6 @@ class SurfaceControl:
 
 def _at(pool: Pool, places: NDArray[np.int64]) -> Pool:
     return Pool(pool.rows[places], pool.source_mask[places], pool.fused[places])
-
-
-def _removed_from(
-    one: Filter, request: Request, user: Any, ordered: Pool, alive: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
-    """Who of the living a filter removes; one that ranks is shown nobody else."""
-    if not getattr(one, "ranks", False) or alive.all():
-        return one.removes(request, user, ordered) & alive
-    left = np.flatnonzero(alive)
-    removed = np.zeros(len(alive), np.bool_)
-    removed[left] = one.removes(request, user, Pool(ordered.rows[left], ordered.source_mask[left], ordered.fused[left]))
-    return removed
 
 
 def _codes(codes: Rows) -> Codes:
