@@ -1,0 +1,273 @@
+"""Ten thousand transitions week by week: what is held, for what use, and what it would have been without a move."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+
+from mainstem.base.errors import CapacityError
+from mainstem.capacity.elicited import joint
+from mainstem.capacity.transition import Need, SurfaceMove, Transition
+
+USES = ("old serving", "new serving", "shadow", "rollback reserve", "waiting for reclaim", "provisioned ahead")
+_WEEKS_A_YEAR = 52.0
+_UNKNOWNS = ("slip", "lag", "growth", "level", "efficiency")
+
+
+@dataclass(frozen=True, slots=True)
+class Worlds:
+    """What happened in each drawn world.
+
+    Args:
+        plan: The transition.
+        held: Units held, by resource, week and world.
+        baseline: Units the old stacks would have held had nothing moved, likewise.
+        pool: Units there are, by resource and week; infinite where there is no limit.
+        uses: Unit-weeks by resource, use (`USES`) and world: they sum to what was held.
+        dual: Unit-weeks above the baseline, by surface, resource and world.
+        seed: The seed of the draws.
+    """
+
+    plan: Transition
+    held: NDArray[np.float64]
+    baseline: NDArray[np.float64]
+    pool: NDArray[np.float64]
+    uses: NDArray[np.float64]
+    dual: NDArray[np.float64]
+    seed: int
+
+    @property
+    def count(self) -> int:
+        """How many worlds."""
+        return self.held.shape[2]
+
+
+def draw_worlds(plan: Transition, worlds: int = 10_000, seed: int = 0) -> Worlds:
+    """Every world's weeks, from the same unknowns under the same seed.
+
+    Returns:
+        Arrays of `Worlds`; 10,000 worlds, 104 weeks and 3 resources take about 60 MB.
+
+    Raises:
+        CapacityError: ``capacity-008`` for less than one world.
+    """
+    if worlds < 1:
+        raise CapacityError(f"found {worlds} worlds, expected at least 1", code="capacity-008", hint="10000 is usual")
+    drawn = joint(plan.unknowns(), plan.loadings, worlds, seed)
+    unknown = np.stack([np.stack([drawn[f"{s.name}.{u}"] for u in _UNKNOWNS]) for s in plan.surfaces])
+    cost = np.stack([drawn[f"{r.name}.cost"] for r in plan.resources])
+    shape = (len(plan.resources), plan.weeks, worlds)
+    held, baseline = np.zeros(shape), np.zeros(shape)
+    uses = np.zeros((shape[0], len(USES), worlds))
+    dual = np.zeros((len(plan.surfaces), shape[0], worlds))
+    _walk(
+        np.ascontiguousarray(unknown.transpose(2, 0, 1)),
+        np.ascontiguousarray(cost.T),
+        _needs(plan, "old"),
+        _needs(plan, "new"),
+        *_stages(plan),
+        np.array([_shares(s) for s in plan.surfaces]),
+        np.array([_weeks(s) for s in plan.surfaces], dtype=np.int64),
+        np.array([r.retention for r in plan.resources], dtype=np.int64),
+        *_seasons(plan),
+        held,
+        baseline,
+        uses,
+        dual,
+    )
+    return Worlds(plan, held, baseline, pools(plan), uses, dual, seed)
+
+
+def pools(plan: Transition) -> NDArray[np.float64]:
+    """Units there are of each resource in each week, infinite where nothing is said."""
+    found = np.full((len(plan.resources), plan.weeks), np.inf)
+    for at, resource in enumerate(plan.resources):
+        for week, units in sorted(resource.pool.items()):
+            found[at, max(week, 0) :] = units
+    return found
+
+
+def _needs(plan: Transition, side: str) -> NDArray[np.float64]:
+    """Surface x resource x (by traffic, whole)."""
+    none = Need()
+    return np.array(
+        [
+            [
+                (need.by_traffic, need.whole)
+                for need in ((s.old if side == "old" else s.new).get(r.name, none) for r in plan.resources)
+            ]
+            for s in plan.surfaces
+        ]
+    )
+
+
+def _stages(plan: Transition) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Shares of the stages, the week each begins counted from the start, and how many there are."""
+    most = max(len(s.stages) for s in plan.surfaces)
+    share, begin = np.ones((len(plan.surfaces), most)), np.zeros((len(plan.surfaces), most), dtype=np.int64)
+    for at, s in enumerate(plan.surfaces):
+        week = 0
+        for stage, (part, hold) in enumerate(s.stages):
+            share[at, stage], begin[at, stage] = part, week
+            week += hold
+    return share, begin, np.array([len(s.stages) for s in plan.surfaces], dtype=np.int64)
+
+
+def _shares(s: SurfaceMove) -> tuple[float, ...]:
+    return s.shadow, s.holdback, s.reserve
+
+
+def _weeks(s: SurfaceMove) -> tuple[int, ...]:
+    return s.start, s.shadow_weeks, s.holdback_weeks, s.reserve_weeks, s.lead
+
+
+def _seasons(plan: Transition) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The season's factors, one row a surface, and each row's length."""
+    longest = max(1, *(len(s.season) for s in plan.surfaces))
+    factors = np.ones((len(plan.surfaces), longest))
+    for at, s in enumerate(plan.surfaces):
+        factors[at, : len(s.season)] = s.season
+    return factors, np.array([max(1, len(s.season)) for s in plan.surfaces], dtype=np.int64)
+
+
+@njit(cache=True, nogil=True)
+def _share_at(week, share, begin, stages, holdback, holdback_until):
+    """The share on the new stack in a week counted from the start."""
+    if week < 0:
+        return 0.0
+    x = share[0]
+    for stage in range(1, stages):
+        if week >= begin[stage]:
+            x = share[stage]
+    if week < holdback_until and x > 1.0 - holdback:
+        x = 1.0 - holdback
+    return x
+
+
+@njit(cache=True, nogil=True)
+def _profile(weeks, unknown, share, begin, stages, shares, lengths, season, season_length, out, window):
+    """One surface in one world: its weeks as seven rows of traffic (see `_walk`) and the week the old one is left.
+
+    The weeks before the first are taken to have had its traffic. The old stack's capacity returns ``lag`` weeks after it
+    was last wanted, so what is held is the most that was wanted in the weeks since; the new stack's is there ``lead``
+    weeks before its share is.
+    """
+    slip, lag, growth, level = unknown[0], int(np.ceil(unknown[1])), unknown[2], unknown[3]
+    start = lengths[0] + int(np.round(slip))
+    committed = begin[stages - 1]
+    until = committed + lengths[2]
+    step, traffic, left = growth ** (1.0 / 52.0), level, -1
+    for week in range(weeks):
+        demand = traffic * season[week % season_length]
+        traffic *= step
+        since = week - start
+        x = _share_at(since, share, begin, stages, shares[1], until)
+        wanted = 1.0 - x
+        reserve = shares[2] if 0 <= since < committed + lengths[3] else 0.0
+        if x < 1.0 or reserve > 0.0:
+            left = week
+        most = max(wanted, reserve)
+        window[week] = demand * most
+        kept = window[week]
+        for back in range(week - lag, week):
+            if back >= 0:
+                kept = max(kept, window[back])
+            else:
+                before = 1.0 - _share_at(back - start, share, begin, stages, shares[1], until)
+                kept = max(kept, level * season[0] * before)
+        shadow = shares[0] if -lengths[1] <= since < 0 else 0.0
+        ahead = _share_at(since + lengths[4], share, begin, stages, shares[1], until)
+        shadow = min(shadow, 1.0 - x)
+        out[0, week] = demand * wanted
+        out[1, week] = demand * x
+        out[2, week] = demand * shadow
+        out[3, week] = demand * (most - wanted)
+        out[4, week] = kept - window[week]
+        out[5, week] = demand * max(0.0, min(1.0, max(ahead, x) + shadow) - x - shadow)
+        out[6, week] = demand
+    first = start - max(lengths[1], lengths[4])
+    return left + 1 + lag, first
+
+
+@njit(cache=True, nogil=True)
+def _walk(
+    unknown,
+    cost,
+    old,
+    new,
+    share,
+    begin,
+    stages,
+    shares,
+    lengths,
+    retention,
+    season,
+    season_length,
+    held,
+    baseline,
+    uses,
+    dual,
+):
+    """Fills what is held, what the old stacks would have held, the uses and the dual running of every world.
+
+    Rows of a profile: old serving, new serving, shadow, reserve, waiting, ahead (traffic of week 0 is 1), and demand.
+    Both stacks' needs are linear in these rows, so the sums over uses and over what is held are one sum in two orders.
+    """
+    count, surfaces, resources, weeks = unknown.shape[0], old.shape[0], old.shape[1], held.shape[1]
+    rows, window = np.empty((7, weeks)), np.empty(weeks)
+    total, plain = np.empty((resources, weeks)), np.empty((resources, weeks))
+    for w in range(count):
+        total[:] = 0.0
+        plain[:] = 0.0
+        for s in range(surfaces):
+            gone, first = _profile(
+                weeks,
+                unknown[w, s],
+                share[s],
+                begin[s],
+                stages[s],
+                shares[s],
+                lengths[s],
+                season[s],
+                season_length[s],
+                rows,
+                window,
+            )
+            factor = unknown[w, s, 4]
+            for r in range(resources):
+                a, a_whole = old[s, r, 0] * cost[w, r], old[s, r, 1] * cost[w, r]
+                b, b_whole = new[s, r, 0] * cost[w, r] * factor, new[s, r, 1] * cost[w, r] * factor
+                leaves = gone + retention[r]
+                u0, u1, u2, u3, u4, u5, extra = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+                for t in range(weeks):
+                    whole_old = a_whole if t < leaves else 0.0
+                    whole_new = b_whole if t >= first else 0.0
+                    old_serving = a * rows[0, t] + whole_old
+                    new_serving = b * rows[1, t] + whole_new
+                    mirrored, reserve = b * rows[2, t], a * rows[3, t]
+                    waiting, ahead = a * rows[4, t], b * rows[5, t]
+                    need = old_serving + new_serving + mirrored + reserve + waiting + ahead
+                    still = a * rows[6, t] + a_whole
+                    total[r, t] += need
+                    plain[r, t] += still
+                    u0 += old_serving
+                    u1 += new_serving
+                    u2 += mirrored
+                    u3 += reserve
+                    u4 += waiting
+                    u5 += ahead
+                    extra += max(0.0, need - still)
+                uses[r, 0, w] += u0
+                uses[r, 1, w] += u1
+                uses[r, 2, w] += u2
+                uses[r, 3, w] += u3
+                uses[r, 4, w] += u4
+                uses[r, 5, w] += u5
+                dual[s, r, w] = extra
+        for r in range(resources):
+            for t in range(weeks):
+                held[r, t, w] = total[r, t]
+                baseline[r, t, w] = plain[r, t]
