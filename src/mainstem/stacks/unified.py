@@ -8,6 +8,7 @@ from mainstem.base.heads import PREDICTIONS
 from mainstem.base.settings import Settings
 from mainstem.base.withdrawn import Withdrawn
 from mainstem.control.groups import Group, ItemAttributes
+from mainstem.control.reposts import originals_of
 from mainstem.control.rule_checks import item_groups, slate_rules
 from mainstem.control.slate import SurfaceControl
 from mainstem.control.slate_rules import CREATOR, SlateRules
@@ -79,6 +80,7 @@ def _control(
     chain: RuleChain,
 ) -> SurfaceControl:
     items = catalog.items
+    originals = originals_of(items.canonical_row).rows  # a repost takes its original's creator's place
     slates: dict[str, SlateRules] = {}
     for name, surface in settings.served().items():
         slates[name] = slate_rules(surface, f"surfaces.{name}", sources, QUOTAS, groups, attributes)
@@ -86,7 +88,7 @@ def _control(
     return SurfaceControl(
         chain.filters,
         slates,
-        np.asarray(items.creator),
+        np.asarray(items.creator)[originals],
         np.asarray(items.category),
         settings.seed,
         attributes={name: attributes.codes(name) for name in named},
