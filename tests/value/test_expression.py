@@ -79,6 +79,18 @@ def test_the_parts_add_up_to_the_value_to_the_last_bit(terms, seed, dtype, signs
     assert np.array_equal(served, np.broadcast_to(added, (17,)))
 
 
+@given(
+    st.lists(TERM, min_size=1, max_size=6), st.lists(st.sampled_from("+-"), min_size=6, max_size=6), st.integers(0, 99)
+)
+def test_it_is_what_python_makes_of_the_same_text(terms, signs, seed):
+    text = terms[0] + "".join(f" {sign} {term}" for sign, term in zip(signs, terms[1:], strict=False))
+    drawn = np.random.default_rng(seed).random((5, 3))
+    columns = dict(zip(("click", "like", "hate"), drawn.T, strict=True))
+    plain = eval(text, {"exp": np.exp, "max": np.maximum}, columns)
+    found = Expression(text, ("click", "like", "hate")).of(columns)
+    assert np.broadcast_to(found, (5,)) == pytest.approx(np.broadcast_to(plain, (5,)), rel=1e-9, abs=1e-9)
+
+
 @pytest.mark.parametrize(
     "text",
     [

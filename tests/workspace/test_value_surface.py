@@ -71,6 +71,17 @@ def test_fatigue_is_named_as_what_a_formula_lacks(place):
     assert by_form["log-additive and its fatigue"].tau[0] > 0.99 > by_form["log-additive"].tau[0]
 
 
+def test_weights_that_drown_the_average_item_are_told_when_they_are_set(place):
+    at = ["-w", str(place.folder)]
+    said = ["--reason", "r", "--owner", "o", *at]
+    done = CliRunner().invoke(app, ["surface", "set", "feed", "weights.long_view_worth=-1.0", *said])
+    assert done.exit_code == 0
+    assert "the average item is worth -" in done.stderr
+    assert "base rates: hate" in done.stderr
+    back = CliRunner().invoke(app, ["surface", "set", "feed", "weights.long_view_worth=1.0", *said])
+    assert "average item" not in back.stderr
+
+
 def test_an_unknown_legacy_stack_is_refused(place):
     with pytest.raises(ConfigError) as refused:
         translate(place, "feed", "content-frist")

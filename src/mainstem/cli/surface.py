@@ -187,9 +187,13 @@ def set_(
     """Changes settings of a surface in mainstem.toml and enters who, when, what and why in the ledger."""
     from mainstem.workspace.layout import Workspace
     from mainstem.workspace.value_ledger import set_values
+    from mainstem.workspace.value_pull import worthless_at_rates
 
+    terminal = Terminal(as_json=as_json)
     told = set_values(Workspace.open(workspace), surface, changes, reason, owner)
-    Terminal(as_json=as_json).answer([msgspec.to_builtins(one) for one in told], _entries_text(told))
+    for one in worthless_at_rates(Workspace.open(workspace)):
+        terminal.say(f"  {one}")
+    terminal.answer([msgspec.to_builtins(one) for one in told], _entries_text(told))
 
 
 @app.command()

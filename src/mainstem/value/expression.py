@@ -101,6 +101,11 @@ class Expression:
         columns = {name: np.array([float(rates.get(name) or 0.0)]) for name in self.names}
         return float(np.broadcast_to(self.of(columns), (1,))[0])
 
+    @property
+    def logless(self) -> bool:
+        """Whether its sign says something: a sum of logarithms of chances is below 0 by nature."""
+        return "log(" not in self.text
+
     def with_weights(self, weights: Mapping[str, float | str]) -> Expression:
         """The same expression with other named numbers; those not named stay."""
         kept = {name: str(one) if one.seconds else one.number for name, one in self.weights.items()}
@@ -194,7 +199,7 @@ def refuse_worthless(expression: Expression) -> None:
     Raises:
         ConfigError: So it is (``value-006``).
     """
-    if expression.meaning.high <= 0.0 and "log(" not in expression.text:
+    if expression.meaning.high <= 0.0 and expression.logless:
         raise ConfigError(
             f"{expression.where} is at most {expression.meaning.high:g} whatever is predicted: no item is worth showing",
             code="value-006",

@@ -97,7 +97,14 @@ def surface_pull(
     unused = tuple(sorted(set(expression.weights) - expression.weighed))
     count = float(np.mean([len(next(iter(one.values()))) for one in usable]))
     return SurfacePull(
-        surface, expression.text, len(usable), count, at, tuple(terms), unused, _warnings(surface, at, terms)
+        surface,
+        expression.text,
+        len(usable),
+        count,
+        at,
+        tuple(terms),
+        unused,
+        _warnings(surface, at if expression.logless else None, terms),
     )
 
 

@@ -56,6 +56,22 @@ def pull_of(
     return found
 
 
+def worthless_at_rates(workspace: Workspace) -> tuple[str, ...]:
+    """A sentence for each surface by whose weights the average item of the log is worth less than nothing."""
+    if not (workspace.log / "manifest.json").exists():
+        return ()
+    log, said = open_log(workspace), []
+    for surface, expression in surface_values(workspace.settings).items():
+        rates = rates_of(log, surface)
+        known = {name: rate for name, rate in rates.items() if rate is not None}
+        if expression.reads <= known.keys() and expression.logless and expression.at(known) < 0:
+            told = ", ".join(f"{name} {known[name]:.4g}" for name in sorted(expression.reads))
+            said.append(
+                f"by {surface}'s weights the average item is worth {expression.at(known):.4g} (base rates: {told})"
+            )
+    return tuple(said)
+
+
 def known_surface(workspace: Workspace, surface: str) -> None:
     """Refuses a surface that is not served."""
     served = workspace.settings.served()
