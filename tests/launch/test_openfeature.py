@@ -64,14 +64,16 @@ def test_what_cannot_be_resolved_gets_the_default_and_says_why(client, ask, flag
 def test_a_step_of_the_ramp_is_seen_at_once_and_told(client):
     provider = RampProvider({"feed-1": LAUNCH})
     api.set_provider(provider)
-    changed: list[list[str]] = []
-    event = pytest.importorskip("openfeature.event").ProviderEvent.PROVIDER_CONFIGURATION_CHANGED
-    client.add_handler(event, lambda details: changed.append(details.flags_changed))
     provider.update({"feed-1": Launch("feed-1", ramp(0.0))})
     assert not any(client.get_boolean_value("feed-1", False, context(str(user))) for user in range(50))
     provider.update({"feed-1": Launch("feed-1", ramp(1.0))})
     assert all(client.get_boolean_value("feed-1", False, context(str(user))) for user in range(50))
-    assert changed == [["feed-1"], ["feed-1"]]
+    changed: list[list[str]] = []
+    provider.attach(lambda provider, event, details: changed.append(details.flags_changed))
+    provider.update({"feed-1": Launch("feed-1", ramp(0.5)), "feed-2": LAUNCH})
+    provider.update({"feed-1": Launch("feed-1", ramp(0.5)), "feed-2": LAUNCH})
+    provider.update({"feed-2": LAUNCH})
+    assert changed == [["feed-1", "feed-2"], ["feed-1"]]
 
 
 def test_an_outside_provider_drives_the_ramp(client):

@@ -135,11 +135,15 @@ class Effect:
     def freedom(self) -> float:
         """Degrees of freedom by Welch and Satterthwaite."""
         parts = [(arm.variance / arm.units, arm.units - 1) for arm in (self.control, self.treatment)]
-        return sum(one for one, _ in parts) ** 2 / sum(one**2 / freedom for one, freedom in parts)
+        below = sum(one**2 / freedom for one, freedom in parts)
+        total = sum(one for one, _ in parts)
+        return total**2 / below if below else float(sum(freedom for _, freedom in parts))
 
     @property
     def p_value(self) -> float:
         """Two-sided, of no difference (Welch); by itself it decides nothing."""
+        if not self.error:
+            return float(self.difference == 0)
         return float(2 * stdtr(self.freedom, -abs(self.difference) / self.error))
 
     def interval(self, level: float = 0.95) -> Interval:
