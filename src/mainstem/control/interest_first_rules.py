@@ -26,7 +26,9 @@ _OFF: Final[dict[str, dict[str, Any]]] = {
 class Safety(Integrity):
     """The safety check: what was not passed, fails, be it violating, unanswered or unknown."""
 
-    name = "safety"
+    def __init__(self, states: NDArray[np.int8], *, closed: bool) -> None:
+        super().__init__(states, closed=closed)
+        self.name = "safety"
 
 
 class Cooldown:
