@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Route
 
+from mainstem.api.blocks import BlocksList, ChangeBlock
 from mainstem.api.events import Events
 from mainstem.api.explain import Explain
 from mainstem.api.features import ReadFeatures, ReloadFeatures
@@ -22,6 +23,7 @@ from mainstem.api.problems import LastResort, web_problem
 from mainstem.api.rank import RankSurface
 from mainstem.api.service import Service
 from mainstem.stacks.live import Live
+from mainstem.store.blocked_list import CREATOR, ITEM
 
 
 def create_app(
@@ -71,6 +73,9 @@ def _routes(service: Service) -> list[Route]:
         Route("/v1/features/reload", ReloadFeatures(service), methods=["POST"]),
         Route("/v1/items/withdrawn", WithdrawnItemsList(service), methods=["GET"]),
         Route("/v1/items/{item:path}", ChangeItem(service), methods=["DELETE", "PUT"]),
+        Route("/v1/users/{user}/blocks", BlocksList(service), methods=["GET"]),
+        Route("/v1/users/{user}/blocks/{target}", ChangeBlock(service, CREATOR), methods=["PUT", "DELETE"]),
+        Route("/v1/users/{user}/hidden/{target}", ChangeBlock(service, ITEM), methods=["PUT", "DELETE"]),
         Route("/v1/health", Health(service), methods=["GET"]),
         Route("/v1/ready", Ready(service), methods=["GET"]),
         Route("/v1/shadow", Shadow(service), methods=["GET"]),

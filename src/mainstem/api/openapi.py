@@ -12,6 +12,8 @@ from starlette.types import Receive, Scope, Send
 
 from mainstem.api.bodies import send_json
 from mainstem.api.schemas import (
+    BlockAnswer,
+    BlocksAnswer,
     EventsAnswer,
     ExplainAnswer,
     FeaturesAnswer,
@@ -55,6 +57,7 @@ class RouteDoc:
 
 _BUSY = ((429, "Too many requests; Retry-After says when to come back"), (503, "Not ready, or the disk refused"))
 _ITEM = ((401, "No valid token"), (404, "The catalog does not hold it"), (409, "Not possible here"), *_BUSY)
+_BLOCK = ((400, "An id is no number"), (401, "No valid token"), (409, "Not possible here"), *_BUSY)
 _EVENT = {"request_id": 41, "user_id": 7, "item_id": 99, "surface": "feed", "time_ms": 1650812741436, "click": 1}
 
 ROUTES = (
@@ -138,6 +141,32 @@ ROUTES = (
         token=True,
     ),
     RouteDoc("GET", "/v1/items/withdrawn", "Every withdrawn item", WithdrawnAnswer),
+    RouteDoc(
+        "GET",
+        "/v1/users/{user}/blocks",
+        "What a viewer blocked and hid; needs the token",
+        BlocksAnswer,
+        parameters=(("user", "path", True, "string"),),
+        refusals=_BLOCK,
+        token=True,
+    ),
+    *(
+        RouteDoc(
+            method,
+            f"/v1/users/{{user}}/{kind}/{{target}}",
+            summary,
+            BlockAnswer,
+            parameters=(("user", "path", True, "string"), ("target", "path", True, "string")),
+            refusals=_BLOCK,
+            token=True,
+        )
+        for method, kind, summary in (
+            ("PUT", "blocks", "The viewer is shown no item of this creator from the next request on; needs the token"),
+            ("DELETE", "blocks", "Takes the block back; needs the token"),
+            ("PUT", "hidden", "The viewer is shown neither this item nor a repost of it; needs the token"),
+            ("DELETE", "hidden", "Takes it back; needs the token"),
+        )
+    ),
     RouteDoc("GET", "/v1/health", "Whether the process lives", HealthAnswer),
     RouteDoc(
         "GET", "/v1/ready", "Whether requests should come here", ReadyAnswer, refusals=((503, "Not now; see reasons"),)

@@ -137,6 +137,26 @@ class WithdrawnAnswer(msgspec.Struct, frozen=True):
     item_ids: list[int]
 
 
+class BlockAnswer(msgspec.Struct, frozen=True):
+    """What holds for a viewer from the next request on, in every process within a quarter of a second."""
+
+    user_id: int
+    kind: str
+    """creator or item."""
+    target: int
+    blocked: bool
+    changed: bool
+    """False when it was so already."""
+
+
+class BlocksAnswer(msgspec.Struct, frozen=True):
+    """What a viewer is not shown until it is taken back."""
+
+    user_id: int
+    creators: list[int]
+    items: list[int]
+
+
 class HealthAnswer(msgspec.Struct, frozen=True):
     """The process is alive."""
 

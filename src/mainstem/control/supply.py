@@ -1,13 +1,14 @@
 """How a group of items gets its declared share of a surface's places over a day: a small stable controller, not a quota a slate.
 
 Each closed window of places moves the boost once. The boost is told in spreads of value (the deviation of the candidates'
-values), so that one gain fits every surface: a level that adds up the windows' shortfalls, plus a part of the last window's and of
-the day's. It is never negative and never above ``MOST``, and the level stands still while the boost is held at a bound and the
-shortfall would push further (no wind-up).
+values), so that one gain fits every surface. Shortfalls are read as differences of logits, in which a boost's effect is nearly the
+same everywhere. A level adds up the windows' shortfalls (the integral part) and stays between no boost and ``MOST``, so that it
+is never wound up; what the day still owes moves the share aimed at, a little and at once (the proportional part, on the day's sum).
 """
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,9 +22,14 @@ from mainstem.base.request import Floats, Pool, Request, Rows
 
 WINDOW: Final = 500
 """Places between two moves of a boost."""
-GAIN: Final = 1.0
-LEVEL_GAIN: Final = 1.0
-CATCH_UP: Final = 0.5
+GAIN: Final = 0.4
+"""Share of a window's shortfall that the next windows are to make up for."""
+PLANT: Final = 2.5
+"""What one spread of boost adds to the logit of a group's share, about: 2 to 3 where a twentieth of the candidates is shown."""
+HORIZON: Final = 4_000
+"""Places over which the day's debt is paid back."""
+CATCH_UP: Final = 0.2
+"""The debt moves the share aimed at by this part of the floor at most."""
 MOST: Final = 6.0
 """Spreads of value that a boost never goes beyond."""
 STEP: Final = 0.5
@@ -94,19 +100,19 @@ def counted(state: Supply, floor: float, day: int, now_ms: int, places: int, hit
 
 def _moved(state: Supply, floor: float) -> Supply:
     """One move of the boost, from a closed window."""
-    spread = math.sqrt(max(floor * (1 - floor), 1e-4))  # a share's own scale: 1 point is more at 2 % than at 50 %
-    short = (floor - state.window_hits / state.window_places) / spread
-    # What the day owes, as a shortfall of the windows to come; a surplus is not taken back.
-    owed = max(0.0, floor * state.places - state.hits) / (4 * WINDOW) / spread
-    step = max(-STEP, min(STEP, LEVEL_GAIN * short))
-    level = state.level + step
-    wanted = level + GAIN * short + CATCH_UP * min(owed, 1.0)
-    boost = max(0.0, min(MOST, wanted))
-    if (wanted > MOST and step > 0) or (wanted < 0 and step < 0):
-        level = state.level
-    return msgspec.structs.replace(
-        state, level=max(-1.0, min(MOST, level)), boost=boost, window_places=0, window_hits=0
-    )
+    owed = (floor * state.places - state.hits) / HORIZON
+    target = floor + max(-CATCH_UP * floor, min(CATCH_UP * floor, owed))
+    got = (state.window_hits + target) / (state.window_places + 1)  # one place of prior: no window is 0 or 1
+    ahead = (_logit(target) - _logit(floor)) / PLANT
+    step = max(-STEP, min(STEP, GAIN * (_logit(target) - _logit(got)) / PLANT))
+    level = max(0.0, min(MOST, state.level + step))  # never wound up beyond what a boost may be
+    boost = max(0.0, min(MOST, level + ahead))
+    return msgspec.structs.replace(state, level=level, boost=boost, window_places=0, window_hits=0)
+
+
+def _logit(share: float) -> float:
+    share = min(max(share, 1e-4), 1 - 1e-4)
+    return math.log(share / (1 - share))
 
 
 def _kept(silent_ms: int) -> float:
@@ -133,6 +139,7 @@ class Floors:
     def after(self, kept: bytes | None, day: int, now_ms: int, shown: Rows) -> bytes:
         """The next state to keep once these rows are served; also what this process knows from now on."""
         self.read(kept)
+        before = self.states
         self.states = {
             name: counted(
                 self.states.get(name, Supply()),
@@ -144,6 +151,10 @@ class Floors:
             )
             for name, floor in self.floors.items()
         }
+        for name, state in self.states.items():
+            if name in before and state.gaps > before[name].gaps:
+                silent_h = (now_ms - before[name].counted_ms) / 3_600_000
+                LOG.warning("floor %s: no counts for %.1f h; its boost was held, then let go by halves", name, silent_h)
         return msgspec.json.encode(self.states)
 
 
@@ -175,4 +186,5 @@ def _spread(values: Floats) -> float:
     return float(finite.std()) if len(finite) > 1 else 0.0
 
 
+LOG = logging.getLogger("mainstem.supply")
 _DECODE = msgspec.json.Decoder(dict[str, Supply]).decode

@@ -54,19 +54,19 @@ class Blocking:
             )
         return self._unwanted.get(user_id)
 
-    def block(self, user_id: int, creator_id: int) -> bool:
+    def block(self, user_id: int, creator_id: int, /) -> bool:
         """No item of this creator is shown to the viewer from the next request on; False when it was so already."""
         return self._set(user_id, CREATOR, creator_id, True)
 
-    def unblock(self, user_id: int, creator_id: int) -> bool:
+    def unblock(self, user_id: int, creator_id: int, /) -> bool:
         """Takes a block back; False when there was none."""
         return self._set(user_id, CREATOR, creator_id, False)
 
-    def hide(self, user_id: int, item_id: int) -> bool:
+    def hide(self, user_id: int, item_id: int, /) -> bool:
         """Neither this item nor a repost of it is shown to the viewer; False when it was so already."""
         return self._set(user_id, ITEM, item_id, True)
 
-    def unhide(self, user_id: int, item_id: int) -> bool:
+    def unhide(self, user_id: int, item_id: int, /) -> bool:
         """Takes it back; False when it was not hidden."""
         return self._set(user_id, ITEM, item_id, False)
 
