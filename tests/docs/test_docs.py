@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("legacy/*/README.md")])
 ROOMS = (
     "config|value|control|evidence|data|feature|model|retrieval|request|remote|store|evaluate|parity|bench|serve|web|"
-    "launch|capacity"
+    "launch|capacity|program"
 )
 ROOMS_OF_CODE = tuple(f"{path.name}/" for path in sorted((ROOT / "src" / "mainstem").iterdir()) if path.is_dir())
 BASE = re.compile(rf"^({ROOMS})-000$")

@@ -93,6 +93,12 @@ class CapacityError(MainstemError):
     code = "capacity-000"
 
 
+class ProgramError(MainstemError):
+    """A plan of tasks, its schedule or its evidence cannot be what was asked of it (codes ``program-…``)."""
+
+    code = "program-000"
+
+
 class RequestError(MainstemError):
     """A request cannot be answered as asked (codes ``request-…``)."""
 
