@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mainstem.cli import bench, data, dataset, export, features, models, parity, responsible, surface
+from mainstem.cli import bench, data, dataset, export, features, launch, models, parity, responsible, surface
 from mainstem.cli.options import HERE, AsJson, Folder, Quiet, Seed
 from mainstem.cli.terminal import NO, Terminal, table, why_text
 
@@ -24,6 +24,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(features.app, name="features")
 app.add_typer(parity.app, name="parity")
+app.add_typer(launch.app, name="launch")
 app.add_typer(models.app, name="models")
 app.add_typer(surface.app, name="surface")
 app.add_typer(export.app, name="export")
