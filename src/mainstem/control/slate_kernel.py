@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import numpy as np
 from numba import njit
@@ -20,52 +21,54 @@ from mainstem.control.slate_task import (
     SlateTask,
 )
 
+_START: Final = 0
+"""Where counters begin; handed in, since what begins at a constant is compiled once as a constant and once as a number."""
+
 
 def fill(task: SlateTask) -> Filled:
     """The slate of a task: greedily with variety, caps and spacing; then quotas; then chance."""
-    k, lifted, slate, chances, charged, moves, n_moves, crowded = _fill(
-        task.count, task.score, task.mode, task.trade_off, task.gain, task.kept, task.category, task.gram,
-        task.codes, task.caps, task.gaps, task.members, task.least, task.hard, task.soft_price, task.share, task.draws,
+    n, q = len(task.score), len(task.least)
+    slate = np.empty(task.count, np.int64)
+    lifted, taken, charged = np.zeros(n, np.bool_), np.zeros(n, np.bool_), np.zeros(n, np.int16)
+    k = _greedy(
+        task.count, task.mode, task.trade_off, task.gain, task.kept, task.category, task.gram, task.codes, task.caps,
+        task.gaps, slate, lifted, charged, taken, _START,
     )  # fmt: skip
-    return Filled(slate[:k], chances[:k], lifted, charged, moves[:n_moves], crowded)
+    chances, crowded = np.ones(k), np.zeros(len(task.gaps), np.int64)
+    moves = np.empty((k * (q + 1), 3), np.int64)
+    n_moves = _settle(
+        k, task.score, task.codes, task.caps, task.gaps, task.members, task.least, task.hard, task.soft_price,
+        task.share, task.draws, slate, taken, chances, moves, crowded, _START,
+    )  # fmt: skip
+    return Filled(slate[:k], chances, lifted, charged, moves[:n_moves], crowded)
 
 
 @njit(cache=True, nogil=True)
-def _fill(
-    count: int, score, mode: int, trade_off: float, gain, kept, category, gram, codes, caps, gaps, members, least,
-    hard: int, soft_price: float, share: float, draws,
-):  # fmt: skip
-    n = len(score)
-    slate = np.empty(count, np.int64)
-    lifted = np.zeros(n, np.bool_)
-    chances = np.ones(count, np.float64)
-    charged = np.zeros(n, np.int16)
-    taken = np.zeros(n, np.bool_)
-    met = np.zeros(len(least), np.int64)
-    moves = np.empty((count * (len(least) + 1), 3), np.int64)
-    k = _greedy(count, mode, trade_off, gain, kept, category, gram, codes, caps, gaps, slate, lifted, charged, taken)
-    held = np.zeros(codes.shape, np.int32)
+def _settle(
+    k: int, score, codes, caps, gaps, members, least, hard: int, soft_price: float, share: float, draws, slate, taken,
+    chances, moves, crowded, n_moves: int,
+) -> int:  # fmt: skip
+    """Quotas, then chance, on a slate that was filled greedily; how many moves that made."""
     if len(least) > 0 or share > 0:
+        held, met = np.zeros(codes.shape, np.int32), np.zeros(len(least), np.int64)
         for place in range(k):
             _hold(codes, caps, held, slate[place], 1)
-    for place in range(k):
+            for quota in range(len(least)):
+                met[quota] += members[quota, slate[place]]
         for quota in range(len(least)):
-            met[quota] += members[quota, slate[place]]
-    n_moves = 0
-    for quota in range(len(least)):
-        n_moves = _meet(
-            quota, quota >= hard, k, score, codes, caps, gaps, members, least, hard, soft_price, slate, taken,
-            held, met, moves, n_moves,
-        )  # fmt: skip
-    if share > 0:
-        n_moves = _explore(
-            k, codes, caps, gaps, members, least, share, draws, slate, taken, held, met, chances, moves, n_moves
-        )
-    crowded = np.zeros(len(gaps), np.int64)
+            n_moves = _meet(
+                quota, quota >= hard, k, score, codes, caps, gaps, members, least, hard, soft_price, slate, taken,
+                held, met, moves, n_moves,
+            )  # fmt: skip
+        if share > 0:
+            n_moves = _explore(
+                k, codes, caps, gaps, members, least, share, draws, slate, taken, held, met, chances, moves, n_moves
+            )
     for attribute in range(len(gaps)):
-        for place in range(k):
-            crowded[attribute] += _too_near(codes, gaps, slate, place, slate[place], place, attribute)
-    return k, lifted, slate, chances, charged, moves, n_moves, crowded
+        if gaps[attribute] > 0:
+            for place in range(k):
+                crowded[attribute] += _too_near(codes, gaps, slate, place, slate[place], place, attribute)
+    return n_moves
 
 
 @njit(cache=True, nogil=True)
@@ -193,21 +196,9 @@ def _close(codes, caps, slate, k: int, window: int, full, closed, charged, open_
 
 @njit(cache=True, nogil=True)
 def _greedy(
-    count: int,
-    mode: int,
-    trade_off: float,
-    gain,
-    kept,
-    category,
-    gram,
-    codes,
-    caps,
-    gaps,
-    slate,
-    lifted,
-    charged,
-    taken,
-) -> int:
+    count: int, mode: int, trade_off: float, gain, kept, category, gram, codes, caps, gaps, slate, lifted, charged, taken,
+    start: int,
+) -> int:  # fmt: skip
     """Fills place by place; how many could be filled."""
     n = len(taken)
     window = 0 if mode == NO_VARIETY else len(gain)
@@ -216,13 +207,13 @@ def _greedy(
     shares = np.empty((count if mode >= DETERMINANTAL else 0, window), np.float64)
     full, closed, pending = np.full(n, -1, np.int64), np.zeros(n, np.bool_), np.empty(window, np.int64)
     spaced = gaps.max() > 0 if len(gaps) else False
-    compared, waiting, first, tail = 0, 0, 0, window
+    compared, waiting, first, tail = start, start, start, window
     _worth(mode, trade_off, gain, free, norms, compared, worth)
     open_worth = worth.copy()
     for k in range(count):
         pick = _pick(open_worth, window, tail, closed, codes, gaps, slate, k, spaced)
         if pick < 0 and spaced:
-            pick = _pick(open_worth, window, tail, closed, codes, gaps, slate, k, False)
+            pick = _pick(open_worth, window, tail, closed, codes, gaps, slate, k, not spaced)
         if spaced or pick < 0 or pick >= window:
             passed = _charge(worth, caps, full, closed, taken, codes, gaps, slate, k, pick, window, charged)
         else:
