@@ -294,6 +294,82 @@ def made_blast_radius():
     return blast_radius(pairs, who, creators, before="now", after="feed.rules.creator_cap=0")
 
 
+def made_assessment() -> dict:
+    """What `mainstem responsible` stores, with one risk of each state."""
+    interval = {"low": 0.9, "mid": 1.0, "high": 1.1, "level": 0.95, "n": 90, "source": "made"}
+    risks = [
+        {"name": name, "what": "a harm", "measure": "a number", "value": value, "low": low, "high": high, "bound": "at most",
+         "threshold": 0.1, "state": state, "note": note}
+        for name, value, low, high, state, note in (
+            ("calibration", 0.05, 0.02, 0.08, "met", ""),
+            ("order", 0.3, 0.2, 0.4, "not met", "long_view, surface: pages"),
+            ("hides", None, None, None, "not measured", "nobody hid anything"),
+        )
+    ]  # fmt: skip
+    slices = [
+        {"by": "surface", "slice": name, "arm": "unified", "head": "long_view", "rows": 900, "users": 90, "positives": 300,
+         "over_observed": interval, "error": 0.01, "floor": 0.005, "gauc": 0.6, "gap": interval, "enough": True}
+        for name in ("feed", "groups", "pages")
+    ]  # fmt: skip
+    shown = {"gini": 0.7, "top_share": 0.2, "effective": 300.0, "reached": 0.8}
+    exposure = [
+        {
+            "arm": arm,
+            "items": shown,
+            "creators": shown,
+            "small_creators": interval,
+            "new_items": interval,
+            "popularity": interval,
+        }
+        for arm in ("unified", "popularity")
+    ]
+    canaries = [
+        {
+            "name": "future row",
+            "of": "the unified model",
+            "measured": "0 rows moved",
+            "clean": True,
+            "expected_clean": True,
+        }
+    ]
+    assessment = {
+        "made": "2026-11-22T00:00:00+00:00",
+        "log": "0123456789abcdef",
+        "model": "0001-made",
+        "rows": 900,
+        "risks": risks,
+    }
+    return {
+        "assessment": assessment, "slices": slices, "exposure": exposure, "canaries": canaries, "floors": [],
+        "notes": ["a made log"],
+    }  # fmt: skip
+
+
+def made_floor() -> dict:
+    """What `mainstem mitigate` stores."""
+    front = [
+        {
+            "method": method,
+            "asked": share,
+            "share": share,
+            "value": 100 - cost,
+            "price": cost,
+            "price_share": cost / 100,
+            "boost": cost,
+        }
+        for method, share, cost in (
+            ("floor", 0.1, 0.0),
+            ("floor", 0.2, 1.0),
+            ("re-weighting", 0.1, 0.0),
+            ("re-weighting", 0.2, 3.0),
+        )
+    ]
+    return {
+        "surface": "feed", "requests": 40, "places": 10, "free": 0.1, "floor": 0.2, "share": 0.2, "price_share": 0.01,
+        "front": front,
+    }  # fmt: skip
+
+
 def fill(workspace: Workspace) -> None:
     """Writes the log and every kind of evidence."""
     write_made_log(workspace.log)
@@ -304,6 +380,8 @@ def fill(workspace: Workspace) -> None:
     workspace.write_evidence("shadow", {"content-first": replace(shadow, left="content-first", right="unified")})
     workspace.write_evidence("migration", made_migration())
     workspace.write_evidence("blast_radius", made_blast_radius())
+    workspace.write_evidence("responsible", made_assessment())
+    workspace.write_evidence("mitigation", made_floor())
     steps = [
         {"name": "data", "text": "4,000 impressions of 120 users; 0 dropped", "seconds": 1.2},
         {"name": "side by side", "text": comparison.verdicts[0].sentence, "seconds": 20.4},

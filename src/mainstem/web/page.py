@@ -10,9 +10,9 @@ from mainstem.report.figure import Figure
 from mainstem.report.table import Table
 
 SHAPES: Final[Mapping[str, str]] = {
-    **dict.fromkeys(("holds", "not worse", "go", "moved"), "●"),
-    **dict.fromkeys(("undecided", "hold", "held"), "▲"),
-    **dict.fromkeys(("does not hold", "worse", "roll back", "rolled back"), "■"),
+    **dict.fromkeys(("holds", "not worse", "go", "moved", "met"), "●"),
+    **dict.fromkeys(("undecided", "hold", "held", "not measured"), "▲"),
+    **dict.fromkeys(("does not hold", "worse", "roll back", "rolled back", "not met"), "■"),
 }
 """A verdict is told by word, shape and colour; any two of them can be missed."""
 

@@ -22,6 +22,7 @@ NAVIGATION: Final = (
     ("explorer", "Feed explorer"),
     ("surfaces", "Surfaces"),
     ("side-by-side", "Side by side"),
+    ("responsible", "Responsible"),
     ("shadow", "Shadow diff"),
     ("migration", "Migration"),
     ("feature-parity", "Feature parity"),

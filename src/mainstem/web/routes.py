@@ -15,7 +15,17 @@ from mainstem.base.errors import MainstemError, RequestError, did_you_mean
 from mainstem.report.figure import Drawn
 from mainstem.stacks.live import Live
 from mainstem.web.page import Missing, Page
-from mainstem.web.pages import explorer, feature_parity, item, migration, overview, shadow, side_by_side, surfaces
+from mainstem.web.pages import (
+    explorer,
+    feature_parity,
+    item,
+    migration,
+    overview,
+    responsible,
+    shadow,
+    side_by_side,
+    surfaces,
+)
 from mainstem.web.render import THEMES, html
 from mainstem.web.site import OnLive, Site, inline
 from mainstem.workspace.layout import Workspace
@@ -28,6 +38,7 @@ PAGES: Final[Mapping[str, Answer]] = {
     "explorer/item": item.page,
     "surfaces": surfaces.page,
     "side-by-side": side_by_side.page,
+    "responsible": responsible.page,
     "shadow": shadow.page,
     "migration": migration.page,
     "feature-parity": feature_parity.page,
