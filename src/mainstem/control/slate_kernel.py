@@ -28,10 +28,11 @@ _START: Final = 0
 def fill(task: SlateTask) -> Filled:
     """The slate of a task: greedily with variety, caps and spacing; then quotas; then chance."""
     n, q = len(task.score), len(task.least)
-    slate = np.empty(task.count, np.int64)
+    count = min(task.count, n)
+    slate = np.empty(count, np.int64)
     lifted, taken, charged = np.zeros(n, np.bool_), np.zeros(n, np.bool_), np.zeros(n, np.int16)
     k = _greedy(
-        task.count, task.mode, task.trade_off, task.gain, task.kept, task.category, task.gram, task.codes, task.caps,
+        count, task.mode, task.trade_off, task.gain, task.kept, task.category, task.gram, task.codes, task.caps,
         task.gaps, slate, lifted, charged, taken, _START,
     )  # fmt: skip
     chances, crowded = np.ones(k), np.zeros(len(task.gaps), np.int64)
