@@ -42,7 +42,7 @@ def pull_of(
     known_surface(workspace, surface)
     log = open_log(workspace)
     progress(0.0, "opening the stack")
-    stack = replace(open_stack(workspace, log), memories=())
+    stack = replace(open_stack(workspace, log), memories=(), claims=None)
     asked = requests_of(log, surface, requests, workspace.settings.seed)
     parts = []
     for at, request in enumerate(asked):

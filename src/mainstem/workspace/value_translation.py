@@ -147,7 +147,7 @@ def translate(
     log = open_log(workspace)
     day = split(workspace, log).validation_day
     progress(0.0, "opening both stacks")
-    unified = replace(open_stack(workspace, log, day), memories=())
+    unified = replace(open_stack(workspace, log, day), memories=(), claims=None)
     teacher = Teacher(PORTS[source](workspace.legacy_model(source), log, day))
     asked = []
     for request in _requests(log, day, surface, requests, workspace.settings.seed):

@@ -153,7 +153,7 @@ def tune_surface(
     """Tunes the named weights of a surface in the made world of the workspace's log; evidence ``tuning_SURFACE``.
 
     Args:
-        workspace: With a made log and the model trained on it.
+        workspace: With a made log and the model trained on it, or with a world beside its real log (``mainstem demo`` makes one).
         surface: Whose weights.
         guardrails: Such as ``hate <= start``.
         evaluations: How many weights are tried.
@@ -169,9 +169,10 @@ def tune_surface(
         ConfigError: No weight to tune (``value-031``), or a guardrail that cannot be read (``value-030``).
     """
     known_surface(workspace, surface)
-    log, seed = open_log(workspace), workspace.settings.seed if seed is None else seed
+    place, seed = _made(workspace), workspace.settings.seed if seed is None else seed
+    log = open_log(place)
     world = world_of(log)
-    stack = replace(open_stack(workspace, log), memories=())
+    stack = replace(open_stack(place, log), memories=(), claims=None)
     expression = value or surface_values(workspace.settings)[surface]
     worth = Expression(objective, PREDICTIONS, "objective", {"per_second": f"{VALUE_WEIGHTS[WATCH]} / s"})
     progress(0.0, "finding candidates")
@@ -271,6 +272,13 @@ def _sentence(
     if rails:
         said += "; every guardrail is kept" if kept else "; a guardrail is missed on viewers that did not choose"
     return said + ". A made world: no number of it stands for one of real viewers."
+
+
+def _made(workspace: Workspace) -> Workspace:
+    """The workspace, or the world beside it where its own log is real; its settings in both."""
+    beside = Workspace(workspace.folder / "world", workspace.settings)
+    own = open_log(workspace).manifest.made if (workspace.log / "manifest.json").exists() else False
+    return beside if not own and (beside.log / "manifest.json").exists() else workspace
 
 
 def world_of(log: Log) -> World:
