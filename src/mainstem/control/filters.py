@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -11,7 +12,7 @@ from mainstem.base.errors import StoreError
 from mainstem.base.request import Pool, Request, Rows
 from mainstem.base.withdrawn import Withdrawn
 from mainstem.control.day import DAY, Days
-from mainstem.control.lookups import EMPTY, FAILED, KNOWN, Answer, LookedUp
+from mainstem.control.lookups import FAILED, KNOWN, Answer, LookedUp
 from mainstem.control.repeats import repeats
 
 FINE: Final = 0
@@ -63,7 +64,7 @@ class Integrity(LookedUp):
     """
 
     def __init__(self, states: NDArray[np.int8], *, closed: bool) -> None:
-        super().__init__("integrity", Safety(states), closed=closed, needs_answer=closed)
+        super().__init__("integrity", Safety(states), closed=closed, needs_answer=True)
 
 
 class Safety:
@@ -128,22 +129,32 @@ class SeenLately:
         self._memory, self._last, self._days = memory, last, days
         self._originals = originals
         self._size = catalog_size
+        self._local = threading.local()
 
     def look(self, request: Request, user: Any, pool: Pool) -> Answer:
         """Known where it was seen; elsewhere known to be empty, or failed when one of the memories failed. Shapes: [n]."""
         seen, failed = self._rows(request, user)
-        marks = np.zeros(self._size + 1, np.bool_)
         rows = pool.rows
         if self._originals is not None:
             seen, rows = self._originals[seen], self._originals[rows]
+        marks = self._marks()
         marks[seen] = True
         marks[-1] = False
         found = marks[rows]
-        return Answer(np.where(found, np.int8(KNOWN), np.int8(FAILED if failed else EMPTY)), found)
+        marks[seen] = False
+        states = found.view(np.int8)
+        return Answer(np.where(found, np.int8(KNOWN), np.int8(FAILED)) if failed else states, found)
 
     def covers(self, pool: Pool) -> NDArray[np.bool_] | None:
         """Every item."""
         return None
+
+    def _marks(self) -> NDArray[np.bool_]:
+        """One mark a row, set and cleared again: no search, no set. Each thread has its own."""
+        marks = getattr(self._local, "marks", None)
+        if marks is None:
+            marks = self._local.marks = np.zeros(self._size + 1, np.bool_)
+        return marks
 
     def _rows(self, request: Request, user: Any) -> tuple[Rows, bool]:
         failed = "features" in request.failures

@@ -67,7 +67,7 @@ class LookedUp:
         name: The rule's name.
         lookup: What is read.
         closed: When an answer failed, True drops the candidate and False shows it.
-        needs_answer: Whether a known-empty answer removes too: no verdict is not a pass.
+        needs_answer: Whether a rule that fails closed drops a known-empty answer too: no verdict is not a pass.
         ranks: Whether the rule looks at the order, so that it must see only what earlier filters left.
     """
 
@@ -82,11 +82,12 @@ class LookedUp:
     def removes(self, request: Request, user: Any, pool: Pool) -> NDArray[np.bool_]:
         """True where the candidate is forbidden, or unread by a rule that fails closed. Shapes: [n]."""
         answer = self._answer(request, user, pool)
-        removed = (answer.states == KNOWN) & answer.forbids
-        if self.closed:
-            removed |= answer.states == FAILED
-        if self._needs_answer:
-            removed |= answer.states == EMPTY
+        states = answer.states
+        removed = (states == KNOWN) & answer.forbids
+        if self.closed and self._needs_answer:
+            removed |= states != KNOWN
+        elif self.closed:
+            removed |= states == FAILED
         return removed if answer.covers is None else removed & answer.covers
 
     def with_lookup(self, wrap: Callable[[Lookup], Lookup]) -> LookedUp:
