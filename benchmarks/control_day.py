@@ -160,6 +160,9 @@ class Counted:
         self.lost += not won
         return won
 
+    def alone(self) -> Any:
+        return self._claims.alone()
+
 
 def worker(folder: str, part: int, first: int, last: int, requests: int, both: Any = None) -> None:
     """One process: serves every second request and tells of each slate in its own file."""

@@ -138,7 +138,11 @@ class TestBlocks:
         assert reasons == {"integrity", "blocked"}
 
     def test_a_block_on_the_original_or_on_its_creator_holds_for_the_repost(self, tmp_path):
-        stack = made_stack(tmp_path, "seen = 0\noriginals = false\ncreator_cap = 0\nexploration_share = 0", made_catalog({12: 1, 13: 12}))
+        stack = made_stack(
+            tmp_path,
+            "seen = 0\noriginals = false\ncreator_cap = 0\nexploration_share = 0",
+            made_catalog({12: 1, 13: 12}),
+        )
         assert {12, 13} <= set(shown(stack, count=50))
         stack.blocking.block(1, 501)
         assert not {1, 12, 13} & set(shown(stack, count=50))
@@ -192,6 +196,25 @@ class TestTheDay:
         ids = shown(one, number=51)
         assert len(ids) == 6
         assert not set(ids) & set(raced)
+
+    def test_after_three_lost_races_the_others_wait(self, tmp_path):
+        one, other = (made_stack(tmp_path, "creator_cap = 0") for _ in range(2))
+        select, raced = one.control.select, []
+
+        class Between:
+            rules = one.control.rules
+
+            def select(self, *given):
+                chosen = select(*given)
+                if len(raced) < 3:
+                    raced.append(shown(other, number=50 + len(raced)))
+                return chosen
+
+        object.__setattr__(one, "control", Between())
+        slate = run(one, asked(60))
+        assert len(slate.item_ids) == 6
+        assert not slate.degraded
+        assert not set(slate.item_ids.tolist()) & {item for ids in raced for item in ids}
 
     def test_fatigue_lowers_a_creator_for_each_time_they_were_served_today(self, tmp_path):
         stack = made_stack(tmp_path, "fatigue = 0.5\nvariety = 1\ncreator_cap = 0\nexploration_share = 0")

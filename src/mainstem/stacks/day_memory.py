@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import threading
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
@@ -80,13 +81,21 @@ class DayMemory:
         start_ms = self._day_starts(request.now_ms)
         floors = self._floors.get(request.surface)
         entries = self._entries(request, rows)
-        if not len(entries) and floors is None:
-            return True
+        if not len(entries):
+            return True  # nothing is served, so nothing can be served twice
         move = None
         if floors is not None:
             day = start_ms // DAY_MS
             move = lambda kept: floors.after(kept, day, request.now_ms, rows)  # noqa: E731
         return self._counts.claim(request.user_id, held.version, entries, start_ms, request.surface, move)
+
+    def alone(self) -> AbstractContextManager[None]:
+        """While it is open no other thread or process can claim.
+
+        Raises:
+            StoreError: Another process holds the file for too long (``store-003``).
+        """
+        return self._counts.alone()
 
     def close(self) -> None:
         """Closes the file."""

@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 
-from mainstem.base.errors import ControlError, RequestError, StoreError, did_you_mean
+from mainstem.base.errors import RequestError, StoreError, did_you_mean
 from mainstem.base.request import (
     NOT_RANKED,
     NOTHING,
@@ -31,8 +32,8 @@ from mainstem.control.day import DAY
 from mainstem.stacks.stage import QUOTA, Source, Stack
 
 T = TypeVar("T")
-CLAIMS = 8
-"""How often a slate is chosen again because the viewer was served something else meanwhile."""
+CLAIMS = 4
+"""How often a slate is chosen while the viewer is served elsewhere; the last time nobody else may claim."""
 
 
 @dataclass(slots=True)
@@ -115,20 +116,15 @@ def guarded(stack: Stack, request: Request, rows: Rows) -> Rows:
     Nothing of the viewer is read but what the guards look up themselves; one that fails does as its rule declares.
     """
     request = replace(request, failures=request.failures | {"features"})
-    for _ in range(CLAIMS):
+
+    def choose(asked: Request) -> tuple[Rows, Rows]:
         left = rows
-        for guard in stack.guards.get(request.surface, ()):
+        for guard in stack.guards.get(asked.surface, ()):
             pool = Pool(left, np.zeros(len(left), np.uint32), np.zeros(len(left)))
-            left = left[~guard.removes(request, None, pool)]
-        left = left[: request.count]
-        if stack.claims is None or DAY in request.failures:
-            return left
-        try:
-            if stack.claims.claim(request, left):
-                return left
-        except StoreError:
-            request = replace(request, failures=request.failures | {DAY})
-    return rows[:0]
+            left = left[~guard.removes(asked, None, pool)]
+        return left[: asked.count], left[: asked.count]
+
+    return _claimed(stack, request, choose, Stopwatch())
 
 
 def score(stack: Stack, request: Request) -> tuple[Floats, Floats]:
@@ -155,26 +151,34 @@ def pool_of(stack: Stack, request: Request) -> Pool:
 
 
 def _selected(stack: Stack, request: Request, user: Any, kept: Pool, values: Floats, watch: Stopwatch) -> Selection:
-    """What control makes of the candidates, claimed; chosen again when the viewer was served something else meanwhile.
+    """What control makes of the candidates, claimed as served."""
 
-    A claim that cannot be written down is a failed lookup: the slate is chosen as if the day could not be read.
+    def choose(asked: Request) -> tuple[Selection, Rows]:
+        selection = watch.stage("control", lambda: stack.control.select(asked, user, kept, values))
+        return selection, kept.rows[selection.order]
+
+    return _claimed(stack, request, choose, watch)
+
+
+def _claimed(stack: Stack, request: Request, choose: Callable[[Request], tuple[T, Rows]], watch: Stopwatch) -> T:
+    """A choice, claimed; made again when the viewer was served something else meanwhile, at last with everybody else waiting.
+
+    A claim that cannot be written down is a failed lookup: the choice is made as if the day could not be read, and said so.
     """
-    asked = request
-    for _ in range(CLAIMS):
-        selection = watch.stage("control", partial(stack.control.select, asked, user, kept, values))
-        if stack.claims is None or DAY in asked.failures:
-            return selection
-        claim = partial(stack.claims.claim, asked, kept.rows[selection.order])
-        claimed = watch.stage("claim", claim, fallback=lambda: None)
-        if claimed is None:
-            asked = replace(asked, failures=asked.failures | {DAY})
-        elif claimed:
-            return selection
-    raise ControlError(
-        f"found viewer {request.user_id} served by other requests {CLAIMS} times while one slate was chosen, expected a pause",
-        code="control-031",
-        status=503,
-    )
+    claims = stack.claims
+    for attempt in range(CLAIMS):
+        if claims is None or DAY in request.failures:
+            return choose(request)[0]
+        try:
+            with claims.alone() if attempt == CLAIMS - 1 else nullcontext():
+                chosen, rows = choose(request)
+                claim = partial(claims.claim, request, rows)
+                if watch.stage("claim", claim):
+                    return chosen
+        except StoreError as error:
+            watch.degraded.append(f"claim: {type(error).__name__}: {error}"[:200])
+            request = replace(request, failures=request.failures | {DAY})
+    return choose(replace(request, failures=request.failures | {DAY}))[0]
 
 
 def _as_served(stack: Stack, user: Any) -> AsServed | None:

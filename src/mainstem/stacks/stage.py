@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -113,6 +114,10 @@ class Claims(Protocol):
 
     def claim(self, request: Request, rows: Rows) -> bool:
         """Whether these rows may be served now; False when the viewer was served something else while they were chosen."""
+        ...
+
+    def alone(self) -> AbstractContextManager[None]:
+        """While it is open no other thread or process can claim: what is chosen inside is claimed for certain."""
         ...
 
 

@@ -71,25 +71,33 @@ class DayCounts:
             surface: Whose supply state is moved.
             move: Makes the supply state's next bytes of the last ones; None leaves it alone.
         """
-        with self._failures():
+        with self.alone(), self._failures():
             db = self._connection()
+            held, served = _read(db, user_id)
+            if held != version:
+                return False
+            merged = _merged(served, entries, since_ms, self._keep)
+            db.execute("INSERT OR REPLACE INTO viewers VALUES (?, ?, ?)", (user_id, version + 1, merged.tobytes()))
+            if move is not None:
+                db.execute("INSERT OR REPLACE INTO supply VALUES (?, ?)", (surface, move(_state(db, surface))))
+        return True
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """One transaction around everything this thread does inside: nobody else can claim until it ends."""
+        db = self._connection()
+        if db.in_transaction:
+            yield
+            return
+        with self._failures():
             db.execute("BEGIN IMMEDIATE")
             try:
-                held, served = _read(db, user_id)
-                if held == version:
-                    merged = _merged(served, entries, since_ms, self._keep)
-                    db.execute(
-                        "INSERT OR REPLACE INTO viewers VALUES (?, ?, ?)", (user_id, version + 1, merged.tobytes())
-                    )
-                    if move is not None:
-                        state = move(_state(db, surface))
-                        db.execute("INSERT OR REPLACE INTO supply VALUES (?, ?)", (surface, state))
+                yield
                 db.execute("COMMIT")
             except BaseException:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
                 raise
-            return held == version
 
     def supply(self, surface: str) -> bytes | None:
         """The supply state of a surface; None before the first."""
