@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 uv=${UV:-../../.venv/bin/uv}
-for name in rectools lenskit implicit rechub lightgbm; do
+for name in rectools lenskit implicit rechub lightgbm teatasting gbstats confidence; do
   out=()
   gpu=$("$uv" pip compile --quiet --python-version 3.11 --no-header --no-annotate "$name.in" | grep -oE '^(nvidia|cuda|triton)[a-z0-9-]*' || true)
   for package in torch $gpu; do out+=(--no-emit-package "$package"); done

@@ -14,8 +14,11 @@ from typing import Final
 from mainstem.base.errors import BenchError, did_you_mean
 
 ENVIRONMENTS: Final[dict[str, bool]] = {
+    "confidence": False,
+    "gbstats": False,
     "implicit": False,
     "lightgbm": False,
+    "teatasting": False,
     "lenskit": True,
     "rechub": True,
     "rectools": True,
