@@ -1,0 +1,99 @@
+"""Does a plan keep what it promises? Its operating characteristics, simulated and integrated, each beside its target.
+
+Without a plan of your own this is the proof of the rules themselves. With one, the looks, the spending, the metrics and their
+correlation are yours; what does not depend on a plan is left out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from mainstem.launch.characteristic import Characteristic, check_runs
+from mainstem.launch.simulate_evidence import heavy_tails, latency_split, sample_ratio
+from mainstem.launch.simulate_joint import STANDARD, JointPlan, joint_verdicts, surfaces
+from mainstem.launch.simulate_looks import Looking, costs, false_passes, naive, neutral
+from mainstem.launch.simulate_returning import returning_users
+
+Progress = Callable[[float, str], None]
+SEED = 20_261_122
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """What was simulated.
+
+    Attributes:
+        rows: Every figure with its target.
+        cpu_s: CPU seconds.
+        runs: Paths of the plain simulations; slower ones take a share of it.
+        seed: Of all luck.
+    """
+
+    rows: tuple[Characteristic, ...]
+    cpu_s: float
+    runs: int
+    seed: int
+
+    @property
+    def missed(self) -> tuple[Characteristic, ...]:
+        """The figures that are not what they must be."""
+        return tuple(one for one in self.rows if not one.met)
+
+
+def simulate(
+    plan: JointPlan | None = None, *, runs: int = 200_000, seed: int = SEED, progress: Progress | None = None
+) -> Simulation:
+    """Every operating characteristic of a plan, or of the rules themselves if there is none.
+
+    Args:
+        plan: Your own launch.
+        runs: Paths of the plain simulations.
+        seed: Same seed, same figures.
+        progress: Told the share that is done and what comes next.
+
+    Raises:
+        LaunchError: Fewer than 1,000 runs (``launch-018``).
+    """
+    check_runs("runs", runs, 1_000)
+    started, rows = time.process_time(), []
+    parts = _own(plan, runs, seed) if plan else _standard(runs, seed)
+    for number, (name, part) in enumerate(parts):
+        if progress:
+            progress(number / len(parts), name)
+        rows.extend(part)
+    return Simulation(tuple(rows), time.process_time() - started, runs, seed)
+
+
+Part = tuple[str, Iterable[Characteristic]]
+
+
+def _standard(runs: int, seed: int) -> list[Part]:
+    looking = Looking()
+    return [
+        ("looks", false_passes(runs, seed)),
+        ("looks without a rule", iter([naive(runs, seed + 1)])),
+        ("costs", costs(looking)),
+        ("neutral", neutral(runs // 2, seed + 2, looking)),
+        ("returning users", returning_users(runs // 10, seed + 3)),
+        ("whole launches", joint_verdicts(STANDARD, runs // 10, seed + 4)),
+        ("surfaces", surfaces(runs // 10, seed + 5)),
+        ("sample ratio", sample_ratio(runs // 10, seed + 6)),
+        ("heavy tails", heavy_tails(runs // 10, seed + 7)),
+        ("latency split", latency_split(runs // 10, seed + 8)),
+    ]
+
+
+def _own(plan: JointPlan, runs: int, seed: int) -> list[Part]:
+    looking = Looking(plan.days, plan.looking.spending, plan.looking.alpha)
+    return [
+        ("looks", false_passes(runs, seed, looking)),
+        ("costs", _figures(costs(looking))),
+        ("whole launches", joint_verdicts(plan, runs // 10, seed + 4)),
+    ]
+
+
+def _figures(rows: Iterable[Characteristic]) -> Iterator[Characteristic]:
+    """What a plan costs is its owner's choice: error rates must hold, but no cost is called missed."""
+    return (Characteristic(one.topic, one.name, one.value, one.error) for one in rows)
