@@ -16,7 +16,7 @@ from typing import Any  # noqa: E402
 
 import msgspec  # noqa: E402
 
-from benchmarks import bench_request, bench_training, control_slate  # noqa: E402
+from benchmarks import bench_request, bench_training, control_day, control_slate  # noqa: E402
 
 RESULTS = Path(__file__).resolve().parents[1] / ".bench"
 LIBRARIES = ("numpy", "polars", "msgspec", "starlette", "uvicorn", "torch", "fastapi", "pydantic", "hnswlib")
@@ -46,12 +46,17 @@ def machine() -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one rate, two seconds: whether it runs, not how fast")
-    parser.add_argument("--only", choices=("request", "training", "control"), help="one of them")
+    parser.add_argument("--only", choices=("request", "training", "control", "control-day"), help="one of them")
     asked = parser.parse_args()
     found: dict[str, Any] = {"machine": machine()}
     ran_on = found["machine"]
     print(f"{ran_on['cpu']}, {ran_on['cores']} cores, load {ran_on['load_1m']:.1f}, {ran_on['date']}\n")
-    for name, part in (("request", bench_request), ("training", bench_training), ("control", control_slate)):
+    for name, part in (
+        ("request", bench_request),
+        ("training", bench_training),
+        ("control", control_slate),
+        ("control-day", control_day),
+    ):
         if asked.only in (None, name):
             found[name] = part.run(quick=asked.quick)
             print(*part.lines(found[name]), sep="\n")

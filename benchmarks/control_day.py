@@ -36,7 +36,7 @@ from mainstem.store.day_counts import DayCounts
 
 START_MS: Final = 1_700_006_400_000
 DAY_MS: Final = 86_400_000
-ITEMS, CREATORS, VIEWERS, CANDIDATES, PLACES = 4_000, 300, 400, 200, 10
+ITEMS, CREATORS, VIEWERS, CANDIDATES, PLACES = 4_000, 300, 1_200, 200, 10
 EVERY_CAP, FLOOR, SHARE, FRESH = 2, 0.12, 0.1, 2
 
 SETTINGS = f"""
@@ -178,7 +178,9 @@ def worker(folder: str, part: int, first: int, last: int, requests: int, both: A
             taken, trace = time.process_time_ns() - before, slate.trace
             assert trace is not None
             at = stack.catalog.item_rows(slate.item_ids)
-            others = np.sort(trace.values[trace.removed_by == SCORED_TOO_LOW])
+            left = trace.removed_by == SCORED_TOO_LOW
+            left[[at for rule, at, effect in trace.fired if (rule, effect) == ("exploration", "demoted")]] = False
+            others = np.sort(trace.values[left])  # who might have been drawn, but for those who stood there
             quantile = (np.searchsorted(others, slate.scores) / max(1, len(others))).round(4).tolist()
             record = {
                 "request": number, "viewer": request.user_id, "rows": at.tolist(), "chance": slate.propensities.tolist(),
