@@ -208,6 +208,16 @@ class RuleEffectAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where the item would stand were the rule off; absent when it would not be shown."""
 
 
+class UnmetAnswer(msgspec.Struct, frozen=True):
+    """A promise of the slate that could be kept only as far as possible."""
+
+    rule: str
+    name: str
+    least: int
+    met: int
+    why: str
+
+
 class ExplainAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
     """The fate of one item for one viewer."""
 
@@ -228,5 +238,6 @@ class ExplainAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
     features: dict[str, float] | None = None
     offers: list[OfferAnswer] = []
     rules: list[RuleEffectAnswer] = []
+    unmet: list[UnmetAnswer] = []
     arm: str = ""
     degraded: list[str] = []

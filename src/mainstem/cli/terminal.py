@@ -150,4 +150,5 @@ def why_text(answer: Any) -> str:
                 ]
             )
         )
+    parts += [f"{one.rule} {one.name}: {one.met} of {one.least}, {one.why}" for one in answer.unmet]
     return "\n\n".join(parts)

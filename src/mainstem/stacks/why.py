@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mainstem.base.request import FIRST_RULE, KEPT, NOT_RANKED, Pool, Request, Slate, Trace
+from mainstem.base.request import FIRST_RULE, KEPT, NOT_RANKED, Pool, Request, Slate, Trace, Unmet
 from mainstem.control.shadow_price import value_of
 from mainstem.stacks.run import score
 from mainstem.stacks.stage import QUOTA, Source, Stack
@@ -60,6 +60,7 @@ class Why:
         rule: The rule that removed or moved it.
         terms: What the value is the sum of, exactly: added up from left to right they are the value.
         rules: What each rule did, in the order in which they are applied; empty for an item no rule was asked about.
+        unmet: What the slate could keep only as far as possible: quotas, spacing, its length.
         arm: The experiment arm the request is in.
     """
 
@@ -79,6 +80,7 @@ class Why:
     features: dict[str, float] | None = None
     offers: tuple[Offer, ...] = ()
     rules: tuple[RuleEffect, ...] = ()
+    unmet: tuple[Unmet, ...] = ()
     arm: str = ""
     degraded: tuple[str, ...] = ()
 
@@ -115,7 +117,17 @@ def _withdrawn(stack: Stack, item_id: int) -> bool:
 
 
 def _base(slate: Slate, request: Request, item_id: int) -> Why:
-    return Why(item_id, request.user_id, request.surface, request.now_ms, "not_retrieved", "", degraded=slate.degraded)
+    unmet = () if slate.trace is None else slate.trace.unmet
+    return Why(
+        item_id,
+        request.user_id,
+        request.surface,
+        request.now_ms,
+        "not_retrieved",
+        "",
+        degraded=slate.degraded,
+        unmet=unmet,
+    )
 
 
 def _of_candidate(stack: Stack, slate: Slate, trace: Trace, request: Request, item_id: int, at: int) -> Why:
@@ -145,11 +157,14 @@ def rule_effects(stack: Stack, trace: Trace, request: Request, at: int) -> tuple
     worth = value_of(trace.values, shown.order)
     fired = {rule: effect for rule, position, effect in shown.fired if position == at}
     effects = []
-    for rule in stack.control.rules:
+    parts = getattr(stack.control, "parts", None)  # a layer that tells each of several quotas apart
+    for rule in stack.control.rules if parts is None else parts(request.surface):
         other = stack.control.without(rule).select(request, user, pool, trace.values)
         place = np.flatnonzero(other.order == at)
         price = value_of(trace.values, other.order) - worth
-        effects.append(RuleEffect(rule, fired.get(rule, ""), 1 + int(place[0]) if len(place) else None, price))
+        effects.append(
+            RuleEffect(rule, fired.get(rule.partition(":")[0], ""), 1 + int(place[0]) if len(place) else None, price)
+        )
     return tuple(effects)
 
 
