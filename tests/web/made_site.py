@@ -380,6 +380,16 @@ def fill(workspace: Workspace) -> None:
     workspace.write_evidence("shadow", {"content-first": replace(shadow, left="content-first", right="unified")})
     workspace.write_evidence("migration", made_migration())
     workspace.write_evidence("blast_radius", made_blast_radius())
+    term = {
+        "term": "2 * like",
+        "weight": 2.0,
+        "rate": 0.02,
+        "typical": 0.04,
+        "spread": 0.05,
+        "share": 1.0,
+        "moved": 4.0,
+    }
+    workspace.write_evidence("pull_feed", {"surface": "feed", "requests": 40, "terms": [term]})
     workspace.write_evidence("responsible", made_assessment())
     workspace.write_evidence("mitigation", made_floor())
     steps = [

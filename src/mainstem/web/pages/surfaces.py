@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -22,12 +22,13 @@ async def page(site: Site, request: Request) -> Page:
     """The page from the workspace's settings and the evidence ``blast_radius``."""
     served = site.workspace.settings.served()
     found = await site.evidence("blast_radius")
-    return await site.off_loop(lambda: told(served, found))
+    pulls = [await site.evidence(f"pull_{name}") for name in served]
+    return await site.off_loop(lambda: told(served, found, [pull for pull in pulls if pull]))
 
 
-def told(served: Mapping[str, Surface], found: Found | None) -> Page:
+def told(served: Mapping[str, Surface], found: Found | None, pulls: Sequence[Found] = ()) -> Page:
     """The whole page."""
-    tables = (_values(served), _rules(served), *(_moves(found) if found else ()))
+    tables = (_values(served), _rules(served), *map(_pull, pulls), *(_moves(found) if found else ()))
     facts = {
         "radius": None
         if not found
@@ -35,6 +36,8 @@ def told(served: Mapping[str, Surface], found: Found | None) -> Page:
         "shown": None if not found else {"places": found["places"], "creators": found["creators_shown"]},
         "degraded": None if not found else found["degraded"],
         "command": COMMAND,
+        "pulls": [f"pull-{pull['surface']}" for pull in pulls],
+        "pull_command": f"mainstem surface pull {next(iter(served), '')}",
     }
     values = len({one.value for one in served.values()})
     heading = f"{len(served)} surfaces, {values} value expression{'s' if values != 1 else ''}"
@@ -82,6 +85,24 @@ def _rules(served: Mapping[str, Surface]) -> Table:
         columns,
         rows,
         "Rules that every surface leaves off are not listed.",
+    )
+
+
+def _pull(found: Found) -> Table:
+    """What each term of one surface's value does to the order; see ``value/pull.py``."""
+    columns = (
+        Column("term", "Term"),
+        Column("weight", "Weight", "value"),
+        Column("rate", "Base rate", "value"),
+        Column("typical", "Adds", "value"),
+        Column("spread", "Spread", "value"),
+        Column("share", "Of the value's variance", "share"),
+        Column("moved", "Of the first 10 it moves", "value"),
+    )
+    asked = numbers.count(found["requests"])
+    note = f"Over {asked} logged requests. The last column is how many of the first ten leave when the term is dropped."
+    return Table(
+        f"pull-{found['surface']}", f"What each weight does on {found['surface']}", columns, tuple(found["terms"]), note
     )
 
 
