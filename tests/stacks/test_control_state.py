@@ -224,6 +224,18 @@ class TestTheDay:
         assert second[:3] == [8, 9, 10]
         assert not {501, 502, 503} & set(CREATOR[np.array(second) - 1].tolist())
 
+    def test_the_fallback_keeps_the_day_cap_and_is_counted(self, tmp_path):
+        stack = made_stack(tmp_path, CAPS, made_catalog({41: 2, 42: 2, 43: 5}))
+        originals = stack.claims._originals
+        rows = []
+        for number in range(8):
+            fallback = guarded(stack, asked(2 * number, count=4), np.arange(60)[::-1])
+            served = stack.catalog.item_rows(run(stack, asked(2 * number + 1, count=4)).item_ids)
+            rows += [*fallback.tolist(), *served.tolist()]
+        counts = np.bincount(stack.catalog.items.creator[np.unique(originals[rows])])
+        assert counts.max() == 2
+        assert counts.sum() == 20
+
     def test_dry_runs_leave_no_trace(self, tmp_path):
         from dataclasses import replace
 
