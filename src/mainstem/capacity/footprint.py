@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom  # type: ignore[import-untyped]
+from scipy.special import bdtrc  # type: ignore[import-untyped]
 
 from mainstem.base.errors import CapacityError
 from mainstem.base.settings import Surface
@@ -236,11 +236,11 @@ def with_spares(needed: int, out: float, chance: float) -> int:
     if out == 0.0 or needed == 0:
         return needed
     low, high = needed, needed
-    while binom.sf(needed - 1, high, 1.0 - out) < chance:
+    while bdtrc(needed - 1, high, 1.0 - out) < chance:
         low, high = high, 2 * high
     while low < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if binom.sf(needed - 1, middle, 1.0 - out) >= chance else (middle + 1, high)
+        low, high = (low, middle) if bdtrc(needed - 1, middle, 1.0 - out) >= chance else (middle + 1, high)
     return low
 
 
