@@ -69,6 +69,12 @@ def test_the_word(change, word):
     assert found.left_out == ("p99",)
 
 
+def test_one_look_has_all_of_alpha():
+    verdict = analyse(units(), parse_plan(PLAN), ARMS).readings["value"].verdict
+    assert verdict is not None
+    assert verdict.bound.tolist() == pytest.approx([1.6448536], abs=1e-4)
+
+
 def test_a_promised_split_is_not_a_broken_one():
     found = analyse(units(share=0.3), parse_plan(PLAN), Arms("arm", "old", "new", (0.7, 0.3)))
     assert not found.sample_ratio.alarm

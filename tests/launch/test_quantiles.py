@@ -80,3 +80,11 @@ def test_a_quantile_in_percent_is_refused():
     with pytest.raises(LaunchError) as refused:
         quantile_effects(found, found, (99,))
     assert refused.value.code == "launch-067"
+
+
+def test_the_difference_joins_the_sides_that_face_each_other():
+    (one,) = quantile_effects(Measurements(*made(300, 7)), Measurements(*made(300, 8)), (0.99,))
+    old, new, both = one.control, one.treatment, one.difference
+    assert both.mid == new.mid - old.mid
+    assert (both.mid - both.low) ** 2 == pytest.approx((new.mid - new.low) ** 2 + (old.high - old.mid) ** 2)
+    assert (both.high - both.mid) ** 2 == pytest.approx((new.high - new.mid) ** 2 + (old.mid - old.low) ** 2)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mainstem.base.errors import LaunchError
 from mainstem.launch.gather import Layout, gather, gather_arrays, gather_narwhals
-from mainstem.launch.sufficient import Column, Sums, Wanted, rebased, shifts_of
+from mainstem.launch.sufficient import Column, Sums, Wanted, rebased, shifts_of, two_sum
 
 CAPPED, PLAIN, FAR = Column("spend", 30.0), Column("clicks"), Column("far")
 WANTED = Wanted.of([(PLAIN,), (CAPPED, PLAIN), (FAR, PLAIN)])
@@ -153,3 +153,10 @@ def test_a_table_without_rows_has_no_groups():
     empty = {name: values[:0] for name, values in made(5).items()}
     assert gather(empty, LAYOUT, WANTED).keys == ()
     assert gather(pl.DataFrame(empty), LAYOUT, WANTED).keys == ()
+
+
+def test_a_running_total_keeps_what_rounding_drops():
+    total = np.zeros((2, 1))
+    for more in (1e16, *[1.0] * 1000, -1e16):
+        total = two_sum(total, np.array([more]))
+    assert total.sum() == 1000.0
