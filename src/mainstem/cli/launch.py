@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
+from mainstem.cli import launch_plan
 from mainstem.cli.options import AsJson, Quiet
 from mainstem.cli.terminal import NO, Terminal, table
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from mainstem.launch.analyse import Analysis, Reading
 
 app = typer.Typer(no_args_is_help=True, help="Plans, evidence and verdicts of a launch.")
+app.command()(launch_plan.plan)
+app.command()(launch_plan.simulate)
 
 
 @app.callback()

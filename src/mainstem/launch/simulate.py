@@ -7,12 +7,14 @@ correlation are yours; what does not depend on a plan is left out.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from mainstem.launch.characteristic import Characteristic, check_runs
+from mainstem.launch.characteristic import Characteristic, bad_plan, check_runs
+from mainstem.launch.plan_file import Plan
+from mainstem.launch.planner import Measured
 from mainstem.launch.simulate_evidence import heavy_tails, latency_split, sample_ratio
-from mainstem.launch.simulate_joint import STANDARD, JointPlan, joint_verdicts, surfaces
+from mainstem.launch.simulate_joint import STANDARD, JointMetric, JointPlan, joint_verdicts, surfaces
 from mainstem.launch.simulate_looks import Looking, costs, false_passes, naive, neutral
 from mainstem.launch.simulate_returning import returning_users
 
@@ -64,6 +66,38 @@ def simulate(
             progress(number / len(parts), name)
         rows.extend(part)
     return Simulation(tuple(rows), time.process_time() - started, runs, seed)
+
+
+def joint_plan(plan: Plan, known: Sequence[Measured] = (), correlation: float = 0.4) -> JointPlan:
+    """A written plan as one that can be simulated.
+
+    Args:
+        plan: From ``launch.toml``; its metrics must share looks and spending.
+        known: What was measured of them; without it every metric is as hard to show as every other.
+        correlation: Between any two metrics.
+
+    Raises:
+        LaunchError: Metrics differ in looks or spending (``launch-018``).
+    """
+    must = plan.must_pass()
+    ways = {(one.looks, one.spending) for one in must.values()}
+    if len(ways) != 1:
+        raise bad_plan(f"metrics with different looks or spending: {sorted(ways)}")
+    ((looks, spending),) = ways
+    apart = {one.name: one.margin / (one.cv * (1 - one.r2) ** 0.5) for one in known}
+    least = min(apart.values(), default=1.0)
+    metrics = (
+        JointMetric(name, one.role == "primary", max(apart.get(name, least) / least, 1.0)) for name, one in must.items()
+    )
+    return JointPlan(
+        tuple(metrics),
+        looks,
+        correlation,
+        Looking(looks, spending, plan.alpha),
+        power=plan.power,
+        false_rollback=plan.rollback.false_rate,
+        false_pause=plan.rollback.pause_rate,
+    )
 
 
 Part = tuple[str, Iterable[Characteristic]]

@@ -20,7 +20,7 @@ RETURNS = (0.1, 0.3, 0.5, 0.8, 1.0)
 METRICS = (("mean, own tastes", 1.0, True), ("mean, daily luck", 0.3, True), ("total", 1.0, False))
 """Name, spread of tastes between users over that within them, and whether it is a mean over a user's days."""
 _GROWTH = 0.6
-_KNOWN, _TRUTH, _TABLES = 4_000, 30_000, 2
+_KNOWN, _TRUTH, _TABLES, _DRAWS = 4_000, 30_000, 4, 40_000
 
 
 def returning_users(runs: int, seed: int) -> Iterator[Characteristic]:
@@ -38,9 +38,11 @@ def returning_users(runs: int, seed: int) -> Iterator[Characteristic]:
         root = np.linalg.cholesky(truth + 1e-9 * np.eye(DAYS))
         z = rng.standard_normal((runs, DAYS)) @ root.T
         hits = 0
-        for part in np.array_split(z, _TABLES):
+        for table, part in enumerate(np.array_split(z, _TABLES)):
             known = [case_pulls(_KNOWN, back, taste, averaged, rng)[0] for _ in range(2)]
-            bound = correlated_bounds(Looks.of_pulls(*known).correlation, calendar(DAYS, DAYS), ALPHA, draws=30_000)
+            correlation = Looks.of_pulls(*known).correlation
+            luck = _TABLES * number + table
+            bound = correlated_bounds(correlation, calendar(DAYS, DAYS), ALPHA, draws=_DRAWS, seed=luck)
             hits += int((part >= bound).any(1).sum())
         yield false_rate("returning users", f"{name}, {back:.0%} come back a day", hits, runs, ALPHA)
         seen = users / users[-1]
