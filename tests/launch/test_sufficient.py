@@ -119,14 +119,20 @@ def test_a_value_that_is_no_number_is_refused_everywhere(bad, column):
         assert refused.value.code == "launch-063"
 
 
-@pytest.mark.parametrize("column", ["spend", "clicks", "arm", "surface"])
-def test_a_missing_value_is_refused_everywhere(column):
+@pytest.mark.parametrize(("unit", "column"), [("", one) for one in ("spend", "clicks", "arm", "surface")]
+                         + [("user", one) for one in ("spend", "clicks", "arm", "surface", "user")])  # fmt: skip
+def test_a_missing_value_is_refused_everywhere(unit, column):
     frame = pl.DataFrame(made(200)).with_row_index()
     frame = frame.with_columns(pl.when(pl.col("index") == 17).then(None).otherwise(pl.col(column)).alias(column))
-    for one in engines(frame.to_dict(as_series=False)).values():
-        with pytest.raises(LaunchError, match=column) as refused:
-            gather(one, LAYOUT, WANTED)
-        assert refused.value.code == "launch-063"
+    table = frame.to_dict(as_series=False)
+    arrays = {name: np.array(values, object if None in values else None) for name, values in table.items()}
+    layout = Layout("arm", ("surface",), unit)
+    for one in (arrays, *engines(table).values()):
+        for ask in (gather, gather_narwhals) if one is not arrays else (gather,):
+            with pytest.raises(LaunchError, match="column") as refused:
+                ask(one, layout, WANTED)
+            assert refused.value.code == "launch-063"
+            assert column in refused.value.message or one is arrays
 
 
 def test_what_was_not_gathered_is_refused_by_name():

@@ -32,7 +32,8 @@ class Layout:
     Args:
         arm: The column with the arm.
         by: Further columns that are kept apart: surface, legacy stack, cohort, creator side.
-        unit: The column with the unit, where rows are events; empty where a row is a unit.
+        unit: The column with the unit, where rows are events; empty where a row is a unit. A unit that is in two arms is then
+            two units: ``mainstem.launch.exposure`` finds such units first.
     """
 
     arm: str
@@ -93,9 +94,13 @@ def gather_polars(table: pl.LazyFrame, layout: Layout, wanted: Wanted) -> Sums:
     """The sums of a lazy Polars table by its streaming engine, in one pass."""
     _need(table.collect_schema().names(), layout, wanted)
     if layout.unit:
+        if table.select(pl.col(layout.unit).is_null().any()).collect(engine="streaming").item():
+            raise _no_number(layout.unit, "a row of no unit")
         names = list(dict.fromkeys(one.name for one in wanted.columns))
+        # A unit with a missing event has no sum; Polars would take the rest for it.
+        whole = (pl.when(pl.col(name).null_count() == 0).then(pl.col(name).cast(pl.Float64).sum()) for name in names)
         table = table.group_by(layout.unit, *layout.dimensions).agg(
-            pl.col(name).cast(pl.Float64).sum() for name in names
+            one.alias(name) for name, one in zip(names, whole, strict=True)
         )
     if not wanted.shifts:
         wanted = replace(wanted, shifts=_polars_shifts(table, wanted))
@@ -118,11 +123,12 @@ def gather_duckdb(relation: Any, layout: Layout, wanted: Wanted) -> Sums:
     """The sums of a DuckDB relation in one query, with its compensated sum."""
     _need(list(relation.columns), layout, wanted)
     if layout.unit:
+        if relation.aggregate(f"count(*) - count({_quoted(layout.unit)})").fetchall()[0][0]:
+            raise _no_number(layout.unit, "a row of no unit")
         keys = ", ".join(_quoted(name) for name in (layout.unit, *layout.dimensions))
-        names = dict.fromkeys(one.name for one in wanted.columns)
-        relation = relation.aggregate(
-            f"{keys}, " + ", ".join(f"fsum({_quoted(name)}::DOUBLE) AS {_quoted(name)}" for name in names), keys
-        )
+        names = [_quoted(one) for one in dict.fromkeys(one.name for one in wanted.columns)]
+        sums = (f"CASE WHEN count({one}) = count(*) THEN fsum({one}::DOUBLE) END AS {one}" for one in names)
+        relation = relation.aggregate(f"{keys}, {', '.join(sums)}", keys)
     columns = [_duckdb_column(one) for one in wanted.columns]
     if not wanted.shifts:
         few = relation.limit(SHIFT_ROWS).aggregate(", ".join(f"avg({one})" for one in columns)).fetchall()[0]
@@ -156,8 +162,7 @@ def gather_narwhals(table: object, layout: Layout, wanted: Wanted) -> Sums:
         ) from None
     _need(frame.collect_schema().names(), layout, wanted)
     if layout.unit:
-        names = list(dict.fromkeys(one.name for one in wanted.columns))
-        frame = frame.group_by(layout.unit, *layout.dimensions).agg(nw.col(*names).sum())
+        frame = _narwhals_units(frame, layout, list(dict.fromkeys(one.name for one in wanted.columns)))
     if not wanted.shifts:
         few = frame.head(SHIFT_ROWS).select(
             _narwhals_column(one).mean().alias(f"c{i}") for i, one in enumerate(wanted.columns)
@@ -199,6 +204,8 @@ def _codes(dimensions: list[NDArray[Any]]) -> tuple[tuple[Key, ...], NDArray[np.
     """The keys of a block, and each row's place among them."""
     values, codes = [], np.zeros(len(dimensions[0]), np.intp)
     for one in dimensions:
+        if any(value is None or value != value for value in (one if one.dtype.kind in "Of" else ())):
+            raise _no_number("of the unit, the arm or a dimension", "a row that is in no group")
         found, inner = np.unique(one, return_inverse=True)
         values.append(found.tolist())
         codes = codes * len(found) + inner
@@ -293,6 +300,20 @@ def _polars_shifts(table: pl.LazyFrame, wanted: Wanted) -> tuple[float, ...]:
 def _duckdb_column(column: Column) -> str:
     value = f"{_quoted(column.name)}::DOUBLE"
     return f"least({value}, {column.cap!r}::DOUBLE)" if column.cap else value
+
+
+def _narwhals_units(frame: Any, layout: Layout, names: list[str]) -> Any:
+    """Events added up to units; a unit with a missing event has no sum."""
+    missing = frame.select(nw.col(layout.unit).is_null().any().alias("missing"))
+    if (missing.collect() if isinstance(missing, nw.LazyFrame) else missing).item():
+        raise _no_number(layout.unit, "a row of no unit")
+    summed = frame.group_by(layout.unit, *layout.dimensions).agg(
+        nw.len().alias("_rows"), nw.col(*names).sum(), *(nw.col(name).count().alias(f"_count_{name}") for name in names)
+    )
+    return summed.with_columns(
+        nw.when(nw.col(f"_count_{name}") == nw.col("_rows")).then(nw.col(name).cast(nw.Float64)).alias(name)
+        for name in names
+    )
 
 
 def _narwhals_column(column: Column) -> Any:
