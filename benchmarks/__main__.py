@@ -16,7 +16,7 @@ from typing import Any  # noqa: E402
 
 import msgspec  # noqa: E402
 
-from benchmarks import bench_request, bench_training, control_day, control_slate  # noqa: E402
+from benchmarks import bench_request, bench_training, control_day, control_slate, launch_characteristics  # noqa: E402
 
 RESULTS = Path(__file__).resolve().parents[1] / ".bench"
 LIBRARIES = ("numpy", "polars", "msgspec", "starlette", "uvicorn", "torch", "fastapi", "pydantic", "hnswlib")
@@ -46,7 +46,9 @@ def machine() -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one rate, two seconds: whether it runs, not how fast")
-    parser.add_argument("--only", choices=("request", "training", "control", "control-day"), help="one of them")
+    parser.add_argument(
+        "--only", choices=("request", "training", "control", "control-day", "launch"), help="one of them"
+    )
     asked = parser.parse_args()
     found: dict[str, Any] = {"machine": machine()}
     ran_on = found["machine"]
@@ -56,6 +58,7 @@ def main() -> None:
         ("training", bench_training),
         ("control", control_slate),
         ("control-day", control_day),
+        ("launch", launch_characteristics),
     ):
         if asked.only in (None, name):
             found[name] = part.run(quick=asked.quick)
