@@ -121,6 +121,56 @@ INTERVALS: dict[str, Callable[..., tuple[float, float]]] = {
 }
 
 
+def print_errors(
+    errors: dict[str, dict[str, list[float]]],
+    truth: dict[str, float],
+    shares: dict[str, list[float]],
+    refused: dict[str, int],
+    runs: int,
+) -> None:
+    """The error of each method, and where doubly robust is worse than its parts by more than noise."""
+    print("\nerror (root mean square, % of the truth)")
+    print(
+        f"{'policy':14} {'truth':>7} {'ESS/n':>7} {'refused':>7} "
+        + " ".join(f"{m:>9}" for m in COMPARED)
+        + "  dr over ips or snips    dr over dm (99.5 %: ten looks)"
+    )
+    beaten: dict[str, list[str]] = {"IPS and SNIPS": [], "the reward model": []}
+    for name in errors:
+        square = {m: np.array(errors[name][m]) ** 2 for m in COMPARED}
+        rms = {m: float(np.sqrt(square[m].mean())) for m in COMPARED}
+        told = []
+        for parts, kept in (("IPS and SNIPS", ("ips", "snips")), ("the reward model", ("dm",))):
+            best = min(kept, key=lambda m: rms[m])
+            pick = np.random.default_rng(1).integers(0, runs, (4_000, runs))
+            drawn = np.sqrt(square["dr"][pick].mean(axis=1) / square[best][pick].mean(axis=1))
+            low, high = np.quantile(drawn, [0.0025, 0.9975])
+            told.append(f"{rms['dr'] / rms[best]:.3f} ({low:.3f} to {high:.3f})")
+            beaten[parts] += [name] if low > 1 else []
+        print(
+            f"{name:14} {truth[name]:7.4f} {np.mean(shares[name]):7.3f} {refused[name]:7d} "
+            + " ".join(f"{100 * rms[m] / truth[name]:9.2f}" for m in COMPARED)
+            + "  "
+            + "  ".join(told)
+        )
+    for parts, names in beaten.items():
+        print(f"doubly robust worse than {parts} by more than noise: {', '.join(names) or 'nowhere'}")
+
+
+def print_coverage(covered: dict[str, dict[str, dict[str, list[bool]]]]) -> None:
+    """How often each interval held the truth."""
+    print("\ncoverage of 95 % intervals")
+    print(
+        f"{'policy':14} "
+        + " ".join(f"{kind + ' ' + m:>13}" for m in ("dr", "snips") for kind in INTERVALS)
+        + "         t dm   t dr-shrunk"
+    )
+    for name in covered:
+        line = [np.mean(covered[name][m][kind]) for m in ("dr", "snips") for kind in INTERVALS]
+        line += [np.mean(covered[name]["dm"]["t"]), np.mean(covered[name]["dr-shrunk"]["t"])]
+        print(f"{name:14} " + " ".join(f"{one:13.3f}" for one in line))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=400)
@@ -159,42 +209,8 @@ def main() -> None:
                     low, high = INTERVALS[kind](value, pull, log.clusters)
                     covered[name][method][kind].append(low <= truth[name] <= high)
     print(f"{asked.runs} runs of {asked.rows} rows, {asked.users} users, {ACTIONS} actions, seed {asked.seed}")
-    print("\nerror (root mean square, % of the truth)")
-    print(
-        f"{'policy':14} {'truth':>7} {'ESS/n':>7} {'refused':>7} "
-        + " ".join(f"{m:>9}" for m in COMPARED)
-        + "  dr over ips or snips    dr over dm (99.5 %: ten looks)"
-    )
-    beaten: dict[str, list[str]] = {"IPS and SNIPS": [], "the reward model": []}
-    for name in every:
-        square = {m: np.array(errors[name][m]) ** 2 for m in COMPARED}
-        rms = {m: float(np.sqrt(square[m].mean())) for m in COMPARED}
-        told = []
-        for parts, kept in (("IPS and SNIPS", ("ips", "snips")), ("the reward model", ("dm",))):
-            best = min(kept, key=lambda m: rms[m])
-            pick = np.random.default_rng(1).integers(0, asked.runs, (4_000, asked.runs))
-            drawn = np.sqrt(square["dr"][pick].mean(axis=1) / square[best][pick].mean(axis=1))
-            low, high = np.quantile(drawn, [0.0025, 0.9975])
-            told.append(f"{rms['dr'] / rms[best]:.3f} ({low:.3f} to {high:.3f})")
-            beaten[parts] += [name] if low > 1 else []
-        print(
-            f"{name:14} {truth[name]:7.4f} {np.mean(shares[name]):7.3f} {refused[name]:7d} "
-            + " ".join(f"{100 * rms[m] / truth[name]:9.2f}" for m in COMPARED)
-            + "  "
-            + "  ".join(told)
-        )
-    for parts, names in beaten.items():
-        print(f"doubly robust worse than {parts} by more than noise: {', '.join(names) or 'nowhere'}")
-    print("\ncoverage of 95 % intervals")
-    print(
-        f"{'policy':14} "
-        + " ".join(f"{kind + ' ' + m:>13}" for m in ("dr", "snips") for kind in INTERVALS)
-        + "         t dm   t dr-shrunk"
-    )
-    for name in every:
-        line = [np.mean(covered[name][m][kind]) for m in ("dr", "snips") for kind in INTERVALS]
-        line += [np.mean(covered[name]["dm"]["t"]), np.mean(covered[name]["dr-shrunk"]["t"])]
-        print(f"{name:14} " + " ".join(f"{one:13.3f}" for one in line))
+    print_errors(errors, truth, shares, refused, asked.runs)
+    print_coverage(covered)
     print(f"\n{time.process_time() - began:.0f} CPU seconds")
 
 

@@ -18,7 +18,7 @@ from mainstem.data.log import Log, Split
 from mainstem.evaluate.arms import POPULARITY, take
 from mainstem.evaluate.canaries import Canary
 from mainstem.evaluate.exposure import TOP
-from mainstem.evaluate.risk import FORMAT, RiskAssessment
+from mainstem.evaluate.risk import FORMAT, Risk, RiskAssessment
 from mainstem.evaluate.rows import ArmScores, LoggedRows
 from mainstem.evaluate.slices import Judging, SliceCell, slice_cells
 from mainstem.workspace.canaries import run_canaries
@@ -88,16 +88,7 @@ def assess(
     exposure = tuple(exposure_row(name, arm, judging, facts, test, seed) for name, arm in judging.arms.items())
     floors = floor_prices(_choices(judging, facts, test), seed=seed)
     birds = run_canaries(workspace, seed, progress=lambda s, w="": progress(0.75 + s / 4, w)) if canaries else ()
-    assessment = RiskAssessment(
-        format=FORMAT,
-        made=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        version=version("mainstem"),
-        log=log.manifest.sha256,
-        split=rows.split_hash,
-        model=workspace.models().current,
-        rows=len(test),
-        risks=risks_of(cells, exposure, birds),
-    )
+    assessment = _assessment(workspace, log, rows, len(test), risks_of(cells, exposure, birds))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     found = Responsible(
         assessment,
@@ -112,6 +103,22 @@ def assess(
     workspace.write_evidence("risk", assessment)
     workspace.write_evidence("responsible", found)
     return found
+
+
+def _assessment(
+    workspace: Workspace, log: Log, rows: LoggedRows, tested: int, risks: tuple[Risk, ...]
+) -> RiskAssessment:
+    """The risks with what they are of: log, split, model, version and time."""
+    return RiskAssessment(
+        format=FORMAT,
+        made=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        version=version("mainstem"),
+        log=log.manifest.sha256,
+        split=rows.split_hash,
+        model=workspace.models().current,
+        rows=tested,
+        risks=risks,
+    )
 
 
 def _arms(
