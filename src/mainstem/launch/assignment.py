@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from mainstem.base.errors import LaunchError
 from mainstem.base.seeds import uniforms
+from mainstem.launch.plan_file import Plan
 
 TREATMENT: Final = "treatment"
 CONTROL: Final = "control"
@@ -108,6 +109,17 @@ def ramp(share: float, *, control: float | None = None) -> tuple[Segment, ...]:
     if not (0 <= share <= 1 and 0 <= least <= 1 and share + least <= 1 + _CLOSE):
         raise _bad(f"a step has {share} on the new stack and a control of {least}")
     return Segment(TREATMENT, 0.0, share), Segment(CONTROL, max(1.0 - least, share), 1.0)
+
+
+def launch_of(plan: Plan, step: int, *, namespace: str = "mainstem", low: float = 0.0, high: float = 1.0) -> Launch:
+    """A plan's launch at one of its steps, the first being 0.
+
+    Raises:
+        LaunchError: The plan has no such step, or the slice is empty (``launch-046``).
+    """
+    if not 0 <= step < len(plan.steps):
+        raise _bad(f"step {step} of launch {plan.name!r}, which has {len(plan.steps)}")
+    return Launch(plan.name, ramp(plan.steps[step].share), namespace, plan.layer, low, high)
 
 
 def shares(arms: dict[str, float]) -> tuple[Segment, ...]:
