@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import json
+from datetime import date, timedelta
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from program_plans import SMALL
+
+from mainstem.base.errors import ProgramError
+from mainstem.program.evidence import (
+    Evidence,
+    escalations,
+    gate_states,
+    milestone_colours,
+    read_evidence,
+    waiting_on,
+)
+from mainstem.program.plan_file import parse_program
+
+TODAY = date(2026, 1, 26)
+PLAN = parse_program(
+    SMALL + '[blockers.quota]\nblocks = ["backfill"]\nowner = "ana"\nsince = 2026-01-20\nescalate_after_days = 3\n'
+)
+
+
+def shown(days_ago: float, value: float = 1.0, kind: str = "parity", about: str = "feed") -> Evidence:
+    return Evidence(id="p1", kind=kind, about=about, value=value, on=TODAY - timedelta(days=days_ago))
+
+
+@pytest.mark.parametrize(
+    ("evidence", "colour"),
+    [
+        ([shown(1)], "green"),
+        ([shown(7)], "green"),
+        ([shown(8)], "grey"),
+        ([shown(1, 0.5)], "red"),
+        ([shown(1, float("nan"))], "red"),
+        ([shown(-1)], "grey"),
+        ([shown(1, kind="launch")], "grey"),
+        ([shown(1, about="pages")], "grey"),
+        ([], "grey"),
+    ],
+)
+def test_only_young_evidence_within_its_bounds_is_green(evidence, colour):
+    (state,) = gate_states(PLAN, evidence, TODAY)
+    assert state.colour == colour
+    assert milestone_colours([state]) == {"feed": colour}
+    assert state.owner == PLAN.owner_of("feed")
+
+
+@settings(max_examples=40)
+@given(st.lists(st.tuples(st.integers(-3, 30), st.floats(0, 2)), max_size=6))
+def test_stale_is_never_green(given_records):
+    records = [
+        Evidence(id=f"r{i}", kind="parity", about="feed", value=value, on=TODAY - timedelta(days=age))
+        for i, (age, value) in enumerate(given_records)
+    ]
+    (state,) = gate_states(PLAN, records, TODAY)
+    known = [age for age, _ in given_records if age >= 0]
+    if not known or min(known) > 7:
+        assert state.colour == "grey"
+    if state.colour == "green":
+        assert state.value is not None
+        assert state.value >= 0.99
+
+
+def test_a_newer_red_outweighs_an_older_green():
+    old, new = shown(3), msgspec.structs.replace(shown(1, 0.2), id="p2")
+    assert gate_states(PLAN, [new, old], TODAY)[0].colour == "red"
+
+
+def test_who_hears_of_a_blocker():
+    (early,) = escalations(PLAN, [], date(2026, 1, 22))
+    assert (early.owner, early.to, early.exposure) == ("ana", "ana", ("feed",))
+    (late,) = escalations(PLAN, [], date(2026, 1, 23))
+    assert late.to == "bo"
+    assert escalations(PLAN, [], date(2026, 1, 19)) == []
+    assert waiting_on(PLAN, ["schema"]) == ["backfill", "feed", "model"]
+
+
+def test_a_grey_gate_is_heard_of_near_its_day():
+    states = gate_states(PLAN, [], date(2026, 1, 22))
+    assert not [one for one in escalations(PLAN, states, date(2026, 1, 22)) if one.what.startswith("milestones")]
+    assert [one for one in escalations(PLAN, states, date(2026, 1, 23)) if one.what == "milestones.feed"]
+
+
+def test_evidence_is_read_with_its_line(tmp_path):
+    file = tmp_path / "evidence.jsonl"
+    line = {"id": "a", "kind": "parity", "value": 1, "on": "2026-01-20"}
+    file.write_text(json.dumps(line) + "\n\n")
+    assert read_evidence(file)[0].value == 1
+    for text, code, told in (
+        (json.dumps(line) + "\n" + json.dumps(line), "program-041", ":2"),
+        ('{"id": 3}', "program-040", ":1"),
+    ):
+        file.write_text(text)
+        with pytest.raises(ProgramError, match=told) as caught:
+            read_evidence(file)
+        assert caught.value.code == code
+    with pytest.raises(ProgramError, match="found no"):
+        read_evidence(tmp_path / "none")
+
+
+def test_thirty_faults_in_twelve_weeks_reach_their_owner_and_nothing_stale_is_green():
+    """Evidence that stops, is false, or never comes, and blockers, injected into a replay day by day."""
+    random = np.random.default_rng(4)
+    start = date(2026, 1, 5)
+    lines = [
+        "[program]\nname='replay'\nstart=2026-01-05\n[owners.chief]",
+        *(f"[owners.o{i}]\nescalates_to='chief'" for i in range(5)),
+        "[tasks.t]\nduration=[50]",
+    ]
+    kinds = ["stops", "red", "absent", "blocker"]
+    faults = [(i, kinds[i % 4], int(random.integers(14, 70))) for i in range(30)]
+    for i, kind, day in faults:
+        due = start + timedelta(days=day + 12)
+        gates = f"[{{kind='parity', about='s{i}', max_age_days=5}}]" if kind != "blocker" else "[]"
+        lines.append(f"[milestones.m{i}]\nafter=['t']\nowner='o{i % 5}'\ndue={due}\ngates={gates}")
+        if kind == "blocker":
+            since = start + timedelta(days=day)
+            lines.append(f"[blockers.b{i}]\nblocks=['m{i}']\nowner='o{i % 5}'\nsince={since}")
+    program = parse_program("\n".join(lines))
+    heard: set[int] = set()
+    for at in range(84):
+        today = start + timedelta(days=at)
+        evidence = []
+        for i, kind, day in faults:
+            last = {"stops": min(at, day), "red": at, "absent": -1, "blocker": -1}[kind]
+            if last >= 0:
+                bad = kind == "red" and at >= day
+                when = start + timedelta(days=last)
+                evidence.append(Evidence(id=f"e{i}", kind="parity", about=f"s{i}", value=0.0 if bad else 1.0, on=when))
+        states = gate_states(program, evidence, today)
+        for one in states:
+            fault = faults[int(one.milestone[1:])]
+            truly = {"stops": at <= fault[2] + 5, "red": at < fault[2], "absent": False, "blocker": True}[fault[1]]
+            assert (one.colour == "green") == truly
+        for told in escalations(program, states, today):
+            i = int(told.what.split(".")[1][1:])
+            assert told.owner == f"o{i % 5}"
+            if at <= faults[i][2] + 12 + 1:
+                heard.add(i)
+    assert len(heard) >= 29
