@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+from typing import Final
 
 import numpy as np
 import polars as pl
 
 from mainstem.base.clock import Clock, SystemClock
-from mainstem.base.errors import DataError
+from mainstem.base.errors import DataError, StoreError
 from mainstem.control.filters import FINE
 from mainstem.data.log import Log
 from mainstem.data.records import IdTable
@@ -38,6 +40,9 @@ from mainstem.workspace.registry import version_of
 from mainstem.workspace.retrieval import open_retrieval
 from mainstem.workspace.students import open_taught
 
+LOG = logging.getLogger("mainstem.platform")
+_FORGOTTEN_MS: Final = 30 * 86_400_000
+"""What a viewer was served is dropped at the next start when nothing was since this long."""
 _STEP = 20_000
 """Events applied at once while a state is made: small enough that day windows move on."""
 
@@ -164,8 +169,13 @@ def _withdrawals(workspace: Workspace, stack: Stack, clock: Clock) -> Withdrawal
 def _control_files(workspace: Workspace, clock: Clock) -> ControlFiles:
     """What the rules remember over requests and processes."""
     kept = max(surface.rules.seen for surface in workspace.settings.served().values())
+    counts = DayCounts(workspace.live / "served.sqlite", keep=kept)
+    try:
+        counts.forget(clock.now_ms() - _FORGOTTEN_MS)
+    except StoreError as error:  # old rows harm nobody; a disk that fails is told by the first slate
+        LOG.warning("viewers who left were not forgotten: %s", error)
     return ControlFiles(
-        DayCounts(workspace.live / "served.sqlite", keep=kept),
+        counts,
         BlockedList(workspace.live / "blocked.sqlite"),
         clock,
     )
