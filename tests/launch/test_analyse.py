@@ -66,7 +66,7 @@ def test_the_word(change, word):
     found = analyse(units(**change), parse_plan(PLAN), ARMS)
     assert found.verdict.verdict == word
     assert found.verdict.ships == (word in ("NEUTRAL", "WIN"))
-    assert found.left_out == ("p99",)
+    assert [one.partition(":")[0] for one in found.left_out] == ["p99"]
 
 
 def test_one_look_has_all_of_alpha():
@@ -88,6 +88,13 @@ def test_parts_are_shown_and_decide_nothing():
     bad, good = found.parts["surface"]["1"]["value"], found.parts["surface"]["0"]["value"]
     assert bad.change.high < 0 < good.change.high
     assert found.readings["value"].effect.explained > 0.6
+
+
+def test_a_part_of_one_user_is_left_out_and_named():
+    table = units().with_row_index().with_columns(surface=pl.when(index=0).then(7).otherwise("surface"))
+    found = analyse(table, parse_plan(PLAN), ARMS, by=["surface"])
+    assert sorted(found.parts["surface"]) == ["0", "1"]
+    assert any("value at surface = 7" in one for one in found.left_out)
 
 
 def test_a_file_and_arms_by_text(tmp_path):

@@ -67,7 +67,7 @@ def analysis_text(found: Analysis) -> str:
         rows = [{dimension: value} | _row(name, one) for value, some in parts.items() for name, one in some.items()]
         lines += ["", table(rows)]
     if found.left_out:
-        lines += ["", f"not in a table of units: {', '.join(found.left_out)}"]
+        lines += ["", "not shown:", *(f"  {one}" for one in found.left_out)]
     return "\n".join([*lines, "", f"plan {found.plan[:12]}, one look, intervals at 95 %"])
 
 

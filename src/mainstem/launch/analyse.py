@@ -18,7 +18,7 @@ from mainstem.base.errors import LaunchError
 from mainstem.evaluate.intervals import Interval
 from mainstem.launch.contrast import ArmMean, Contrast, Direction, contrast
 from mainstem.launch.gather import Layout, gather
-from mainstem.launch.metrics import Effect, Measure, effect_of, effects_by, measure_of, wanted
+from mainstem.launch.metrics import Effect, Measure, effect_of, measure_of, slices, wanted
 from mainstem.launch.plan_file import Metric, Plan, plan_hash
 from mainstem.launch.sample_ratio import SampleRatio, check_sample_ratio
 from mainstem.launch.sufficient import Sums
@@ -63,7 +63,7 @@ class Analysis:
         readings: By metric.
         verdict: Of all that must pass, together.
         parts: The same by each value of each dimension, for reading: no part was promised a verdict of its own.
-        left_out: Metrics that a table of units cannot hold, such as quantiles.
+        left_out: What is not shown, and why: quantiles, and parts with too few units or nothing that varies.
     """
 
     plan: str
@@ -99,24 +99,28 @@ def analyse(table: object, plan: Plan, arms: Arms, by: Sequence[str] = ()) -> An
     }
     told = [one.verdict for one in readings.values() if one.verdict is not None]
     verdict = judge_launch(told, invalid=("the sample ratio",) if ratio.alarm else ())
-    parts = {one: _parts(sums, plan, metrics, measures, one, keys) for one in by}
-    left = tuple(name for name in plan.metrics if name not in metrics)
-    return Analysis(plan_hash(plan), ratio, readings, verdict, parts, left)
+    parts = {one: _parts(sums, plan, measures, one, keys) for one in by}
+    left = [f"{name}: a quantile is read from the rows" for name in plan.metrics if name not in metrics]
+    left += [why for _, silent in parts.values() for why in silent]
+    shown = {one: found for one, (found, _) in parts.items()}
+    return Analysis(plan_hash(plan), ratio, readings, verdict, shown, tuple(left))
 
 
 def _parts(
-    sums: Sums,
-    plan: Plan,
-    metrics: Mapping[str, Metric],
-    measures: Mapping[str, Measure],
-    by: str,
-    keys: tuple[object, object],
-) -> dict[str, dict[str, Reading]]:
-    found = effects_by(sums, list(measures.values()), by, *keys)
-    return {
-        str(value): {one.name: _reading(plan, metrics[one.name], one) for one in effects}
-        for value, effects in found.items()
-    }
+    sums: Sums, plan: Plan, measures: Mapping[str, Measure], by: str, keys: tuple[object, object]
+) -> tuple[dict[str, dict[str, Reading]], list[str]]:
+    """Readings by each value of a dimension, and why there is none where there is none."""
+    found: dict[str, dict[str, Reading]] = {}
+    silent: list[str] = []
+    for value, mine in slices(sums, by).items():
+        for name, measure in measures.items():
+            try:
+                effect = effect_of(mine, measure, *keys)
+            except LaunchError as error:
+                silent.append(f"{name} at {by} = {value}: {error.message}")
+            else:
+                found.setdefault(str(value), {})[name] = _reading(plan, plan.metrics[name], effect)
+    return found, silent
 
 
 def _reading(plan: Plan, metric: Metric, effect: Effect) -> Reading:

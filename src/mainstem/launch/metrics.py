@@ -238,11 +238,23 @@ def effects_by(
     Raises:
         LaunchError: See ``effect_of``; also where the dimension was not kept apart (``launch-060``).
     """
+    return {
+        value: [effect_of(mine, one, control, treatment) for one in measures]
+        for value, mine in slices(sums, by).items()
+    }
+
+
+def slices(sums: Sums, by: str) -> dict[object, Sums]:
+    """The sums of each value of one dimension, by the arm alone.
+
+    Raises:
+        LaunchError: The dimension was not kept apart (``launch-060``).
+    """
     apart = sums.pooled((sums.by[0], by))
-    found: dict[object, list[Effect]] = {}
+    found: dict[object, Sums] = {}
     for value in dict.fromkeys(key[1] for key in apart.keys):
         places = [i for i, key in enumerate(apart.keys) if key[1] == value]
-        mine = Sums(
+        found[value] = Sums(
             apart.wanted,
             (apart.by[0],),
             tuple((apart.keys[i][0],) for i in places),
@@ -250,7 +262,6 @@ def effects_by(
             apart.first[:, places],
             apart.second[:, places],
         )
-        found[value] = [effect_of(mine, one, control, treatment) for one in measures]
     return found
 
 
