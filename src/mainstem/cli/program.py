@@ -1,0 +1,223 @@
+"""The verbs of the program desk: a plan checked, scheduled, levelled, forecast, compared and reported on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mainstem.cli.options import AsJson, Seed
+from mainstem.cli.terminal import NO, Terminal, table
+
+if TYPE_CHECKING:
+    from mainstem.program.records import Program
+
+app = typer.Typer(no_args_is_help=True, help="A plan as text: when it lands, what moves it, what has been shown.")
+
+Plan = Annotated[Path, typer.Argument(help="program.toml, or the folder that holds it and program/*.toml.")]
+HERE = Path()
+Proof = Annotated[Path | None, typer.Option("--evidence", help="One JSON record a line: id, kind, about, value, on.")]
+Since = Annotated[
+    str | None, typer.Option("--since", help="A git revision of the plan's folder, or another plan's file.")
+]
+Day = Annotated[
+    str | None, typer.Option("--today", help="The day it is asked for, YYYY-MM-DD; the plan's as_of, else today.")
+]
+
+
+@app.command()
+def check(plan: Plan = HERE, as_json: AsJson = False) -> None:
+    """Whether the plan can be meant: ids, links, circles, quantiles, dates, pools; and the fourteen checks. 3 when one fails."""
+    from mainstem.program.lint import lint
+    from mainstem.program.plan_file import read_program
+
+    found = lint(read_program(plan))
+    rows = [{"nr": one.number, "found": one.sentence, "limit": one.limit, "passed": one.passed} for one in found]
+    Terminal(as_json=as_json).answer([asdict(one) for one in found], table(rows))
+    if any(not one.passed and one.value is not None for one in found):
+        raise typer.Exit(NO)
+
+
+@app.command()
+def tidy(plan: Plan = HERE, write: Annotated[bool, typer.Option("--write", help="Into program.toml.")] = False) -> None:
+    """The plan in its canonical order, on stdout or into its file; comments are not kept."""
+    from mainstem.program.plan_file import FILE, FOLDER, read_program, write_program
+
+    text = write_program(read_program(plan))
+    file = plan / FILE if plan.is_dir() else plan
+    if write and any((file.parent / FOLDER).glob("*.toml")):
+        Terminal().say("not written: the plan is in several files")
+        raise typer.Exit(NO)
+    if write:
+        part = file.with_suffix(".part")
+        part.write_text(text, encoding="utf-8")
+        part.replace(file)
+    Terminal().answer(text, str(file) if write else text)
+
+
+@app.command()
+def schema() -> None:
+    """The JSON schema of a plan."""
+    from mainstem.program.plan_file import program_schema
+
+    Terminal(as_json=True).answer(program_schema(), "")
+
+
+@app.command()
+def schedule(
+    plan: Plan = HERE,
+    levelled: Annotated[bool, typer.Option("--level", help="Keep to the pools, people and GPUs.")] = False,
+    seed: Seed = None,
+    as_json: AsJson = False,
+) -> None:
+    """When each task is at the medians, and its slack; with --level so that no pool is overdrawn."""
+    from mainstem.program.critical_path import schedule_network
+    from mainstem.program.levelling import level_program, levelled_schedule
+    from mainstem.program.network import calendar_of, network_of
+    from mainstem.program.plan_file import read_program
+
+    program = read_program(plan)
+    if levelled:
+        network, found = level_program(program, seed=seed or 0)
+        done = levelled_schedule(network, found)
+        said = f"\nends after {found.end} working days; no schedule can end before {found.bound}"
+    else:
+        done, said = schedule_network(network_of(program)), ""
+    calendar = calendar_of(program)
+    rows = [
+        {
+            "id": name,
+            "starts": str(calendar.starts_on(done.start[i])),
+            "ends": str(calendar.ends_on(done.finish[i])),
+            "slack_days": float(done.slack[i]),
+            "critical": bool(done.slack[i] <= 1e-9),
+        }
+        for i, name in enumerate(done.network.names)
+    ]
+    Terminal(as_json=as_json).answer(rows, table(rows) + said)
+
+
+@app.command()
+def why(
+    name: Annotated[str, typer.Argument(help="A task or milestone.")], plan: Plan = HERE, as_json: AsJson = False
+) -> None:
+    """Why this task is, or is not, critical."""
+    from mainstem.program.critical_path import schedule_network, why_critical
+    from mainstem.program.network import network_of
+    from mainstem.program.plan_file import read_program
+
+    answer = why_critical(schedule_network(network_of(read_program(plan))), name)
+    Terminal(as_json=as_json).answer(asdict(answer), answer.sentence)
+
+
+@app.command()
+def forecast(
+    plan: Plan = HERE,
+    worlds: Annotated[int, typer.Option(min=1, help="How many worlds.")] = 10_000,
+    seed: Seed = None,
+    as_json: AsJson = False,
+) -> None:
+    """When each milestone lands, P10 to P90, and which tasks decide. Exit code 3 when a promised day is kept in under 80 %."""
+    from mainstem.program.plan_file import read_program
+    from mainstem.program.worlds import chance_by, landing_dates, simulate
+
+    program = read_program(plan)
+    found = simulate(program, worlds=worlds, seed=seed or 0)
+    rows = []
+    for name, dates in landing_dates(program, found).items():
+        due = program.milestones[name].due if name else None
+        chance = chance_by(program, found, name, due) if due else None
+        quantiles = {f"P{100 * level:.0f}": str(day) for level, day in dates.items()}
+        rows.append({"milestone": name or "(all)", **quantiles, "promised": due and str(due), "kept": chance})
+    tasks = sorted(program.tasks, key=lambda one: (-found.critical[one], one))
+    drivers = [{"task": one, "critical": found.critical[one], "crucial": found.crucial[one]} for one in tasks]
+    told = f"{table(rows)}\n\n{table(drivers[:10])}"
+    Terminal(as_json=as_json).answer({"milestones": rows, "tasks": drivers, "worlds": worlds}, told)
+    if any(row["kept"] is not None and row["kept"] < 0.8 for row in rows):
+        raise typer.Exit(NO)
+
+
+@app.command()
+def moved(
+    since: Annotated[str, typer.Option("--since", help="A git revision of the plan's folder, or another plan's file.")],
+    plan: Plan = HERE,
+    until: Annotated[str | None, typer.Option("--until", help="A later revision; else the plan as it is.")] = None,
+    seed: Seed = None,
+    as_json: AsJson = False,
+) -> None:
+    """What moved since a revision, by whom, why, and what it did to the P80 and to a pool's peak."""
+    from mainstem.program.moved import what_moved
+    from mainstem.program.plan_file import read_program
+
+    now = _earlier(plan, until) if until else read_program(plan)
+    found = what_moved(_earlier(plan, since), now, seed=seed or 0)
+    told = f"{table([asdict(one) for one in found.edits])}\n\n{table([asdict(one) for one in found.moves])}"
+    Terminal(as_json=as_json).answer(asdict(found), told)
+
+
+@app.command()
+def gates(plan: Plan = HERE, evidence: Proof = None, today: Day = None, as_json: AsJson = False) -> None:
+    """Which milestones have been shown, and who has to hear today. Exit code 3 when a gate is not green."""
+    from mainstem.program.evidence import escalations, gate_states, read_evidence
+    from mainstem.program.plan_file import read_program
+
+    program = read_program(plan)
+    day = _day(program.program.as_of, today)
+    states = gate_states(program, read_evidence(evidence) if evidence else [], day)
+    held = escalations(program, states, day)
+    rows = [{"milestone": one.milestone, "colour": one.colour, "why": one.sentence} for one in states]
+    told = f"{table(rows)}\n\n{table([{'to': one.to, 'what': one.sentence} for one in held])}"
+    Terminal(as_json=as_json).answer({"gates": list(map(asdict, states)), "escalations": list(map(asdict, held))}, told)
+    if any(one.colour != "green" for one in states):
+        raise typer.Exit(NO)
+
+
+@app.command()
+def report(
+    plan: Plan = HERE,
+    form: Annotated[str, typer.Option(help="weekly, one-pager or launch-note.")] = "weekly",
+    evidence: Proof = None,
+    since: Since = None,
+    milestone: Annotated[str, typer.Option(help="Which one a launch note is about.")] = "",
+    today: Day = None,
+    out: Annotated[Path | None, typer.Option(help="A file that ends in .md or .html; else Markdown on stdout.")] = None,
+    seed: Seed = None,
+    as_json: AsJson = False,
+) -> None:
+    """A report that writes itself: each sentence with its record and value, what is absent said to be absent."""
+    from mainstem.program.evidence import read_evidence
+    from mainstem.program.moved import what_moved
+    from mainstem.program.plan_file import read_program
+    from mainstem.program.status import write_report
+    from mainstem.program.worlds import simulate
+
+    program = read_program(plan)
+    was = what_moved(_earlier(plan, since), program, seed=seed or 0) if since else None
+    shown = read_evidence(evidence) if evidence else []
+    day = _day(program.program.as_of, today)
+    made = write_report(program, form, day, simulate(program, seed=seed or 0), shown, was, milestone)
+    text = made.as_html() if out is not None and out.suffix == ".html" else made.as_markdown()
+    if out is not None:
+        out.write_text(text, encoding="utf-8")
+    Terminal(as_json=as_json).answer(asdict(made), str(out) if out is not None else text.rstrip())
+
+
+def _earlier(plan: Path, since: str) -> Program:
+    from mainstem.program.moved import program_at
+    from mainstem.program.plan_file import read_program
+
+    if Path(since).exists():
+        return read_program(Path(since))
+    return program_at(plan if plan.is_dir() else plan.parent, since)
+
+
+def _day(as_of: date | None, given: str | None) -> date:
+    if given is None:
+        return as_of or datetime.now(UTC).date()
+    try:
+        return date.fromisoformat(given)
+    except ValueError:
+        raise typer.BadParameter(f"{given!r} is no day such as 2026-11-22") from None

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import json
+import re
+from datetime import date
+
+import pytest
+from program_plans import SMALL
+from typer.testing import CliRunner
+
+from mainstem.base.errors import ProgramError
+from mainstem.cli.program import app
+from mainstem.program.evidence import Evidence
+from mainstem.program.moved import what_moved
+from mainstem.program.plan_file import parse_program, write_program
+from mainstem.program.records import TABLES
+from mainstem.program.status import FORMS, write_report
+from mainstem.program.worlds import simulate
+
+PLAN = parse_program(SMALL + '[goals.cost]\nhalf = "2026H1"\nunit = "GPU-h"\ntarget = 100\n')
+TODAY = date(2026, 1, 20)
+SHOWN = [Evidence(id="p1", kind="parity", about="feed", value=0.995, on=date(2026, 1, 18))]
+WORLDS = simulate(PLAN, worlds=500)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_sentence_resolves_to_a_record_and_a_value(form):
+    was = parse_program(SMALL.replace("[4, 5, 9]", "[3, 4, 9]"))
+    moved = what_moved(was, PLAN, worlds=200)
+    made = write_report(PLAN, form, TODAY, WORLDS, SHOWN, moved, "feed")
+    assert made.sentences()
+    for one in made.sentences():
+        kind, _, name = one.record.partition(".")
+        known = kind == "program" or name in (
+            [held.id for held in SHOWN] if kind == "evidence" else getattr(PLAN, kind) if kind in TABLES else ()
+        )
+        assert known, one
+        assert one.value, one
+        number = re.search(r"(\d+)%", one.text)
+        if number and kind == "milestones":
+            assert round(100 * float(one.value)) == int(number[1])
+
+
+def test_what_is_absent_is_stated():
+    made = write_report(PLAN, "weekly", TODAY, WORLDS)
+    absent = [one.text for one in made.sentences() if one.value == "absent"]
+    for told in ("no evidence of parity of feed", "nobody has measured it", "no earlier plan"):
+        assert any(told in one for one in absent), told
+
+
+def test_both_prints_hold_every_sentence_and_nothing_foreign_runs():
+    made = write_report(PLAN, "one-pager", TODAY, WORLDS, SHOWN)
+    page, text = made.as_html(), made.as_markdown()
+    for one in made.sentences():
+        assert one.record in page
+        assert f"`[{one.record}]`" in text
+    evil = parse_program(write_program(PLAN).replace("One platform", "<script>*x*"))
+    made = write_report(evil, "one-pager", TODAY, WORLDS)
+    assert "<script>" not in made.as_html()
+    assert "<script>" not in made.as_markdown().replace("\\<", "")
+
+
+def test_a_form_nobody_knows():
+    with pytest.raises(ProgramError) as caught:
+        write_report(PLAN, "wekly", TODAY, WORLDS)
+    assert caught.value.code == "program-050"
+    assert "weekly" in caught.value.hint
+    with pytest.raises(ProgramError, match="no milestone"):
+        write_report(PLAN, "launch-note", TODAY, WORLDS, milestone="fed")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["check"], 3, "lags"),
+        (["schedule"], 0, "slack_days"),
+        (["schedule", "--level"], 0, "no schedule can end before"),
+        (["why", "model"], 0, "not critical"),
+        (["forecast", "--worlds", "300"], 3, "P80"),
+        (["gates", "--today", "2026-01-20"], 3, "grey"),
+        (["report", "--form", "one-pager", "--today", "2026-01-20"], 0, "When it lands"),
+        (["tidy"], 0, "[tasks.backfill]"),
+        (["schema"], 0, '"$defs"'),
+    ],
+)
+def test_the_verbs(words, code, told, tmp_path):
+    (tmp_path / "program.toml").write_text(SMALL.replace("2026-02-06", "2026-02-02"))
+    plan = [] if words == ["schema"] else [str(tmp_path)]
+    done = CliRunner().invoke(app, [*words, *plan])
+    assert done.exit_code == code, done.output
+    assert told in done.stdout
+
+
+def test_verbs_as_json_and_into_files(tmp_path):
+    (tmp_path / "program.toml").write_text(SMALL)
+    (tmp_path / "was.toml").write_text(SMALL.replace("[4, 5, 9]", "[3, 4, 9]"))
+    run = CliRunner().invoke
+    moved = json.loads(run(app, ["moved", str(tmp_path), "--since", str(tmp_path / "was.toml"), "--json"]).stdout)
+    assert moved["edits"][0]["record"] == "tasks.schema"
+    assert run(app, ["tidy", str(tmp_path), "--write"]).exit_code == 0
+    assert (tmp_path / "program.toml").read_text() == write_program(parse_program(SMALL))
+    done = run(app, ["report", str(tmp_path), "--today", "2026-01-20", "--out", str(tmp_path / "r.html")])
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "r.html").read_text().startswith("<!doctype html>")
+    (tmp_path / "program").mkdir()
+    (tmp_path / "program" / "a.toml").write_text("")
+    assert run(app, ["tidy", str(tmp_path), "--write"]).exit_code == 3
