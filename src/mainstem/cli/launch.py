@@ -94,12 +94,17 @@ def _row(name: str, one: Reading) -> dict[str, Any]:
         "old": one.effect.control.mean,
         "new": one.effect.treatment.mean,
         "change": f"{one.relative.mid:+.2%}",
-        "from": f"{one.relative.low:+.2%}",
-        "to": f"{one.relative.high:+.2%}",
+        "from": _percent(one.relative.low),
+        "to": _percent(one.relative.high),
         "margin": f"{one.metric.margin:.2%}" if one.metric.margin else "–",
         "CUPED took": f"{one.effect.explained:.0%}" if one.effect.theta else "–",
         "shown": shown,
     }
+
+
+def _percent(value: float) -> str:
+    """A share with its sign; a dash where the data set no end."""
+    return f"{value:+.2%}" if math.isfinite(value) else "–"
 
 
 def _plain(value: Any) -> Any:
