@@ -20,7 +20,7 @@ class Characteristic:
         topic: What it belongs to.
         name: What was measured.
         value: The figure.
-        error: Its Monte-Carlo standard deviation; 0 where it was integrated.
+        error: Its Monte-Carlo standard deviation; 0 where it was integrated, NaN where it was not estimated.
         low, high: What it must reach; infinite where one side is free.
         slack: Standard deviations by which luck may move it past its target.
     """
@@ -36,8 +36,8 @@ class Characteristic:
     @property
     def met(self) -> bool:
         """Whether the target is reached."""
-        luck = self.slack * self.error
-        return self.low - luck <= self.value <= self.high + luck
+        luck = self.slack * self.error if self.slack else 0.0
+        return bool(self.low - luck <= self.value <= self.high + luck)
 
     @property
     def target(self) -> str:
@@ -55,7 +55,7 @@ class Characteristic:
             "topic": self.topic,
             "what": self.name,
             "measured": f"{self.value:.3g}" if 0 < abs(self.value) < 1e-3 else f"{self.value:.4f}",
-            "m.c. s.d.": f"{self.error:.4f}" if self.error else "exact",
+            "m.c. s.d.": "unknown" if math.isnan(self.error) else f"{self.error:.4f}" if self.error else "exact",
             "target": self.target,
             "": "" if free else ("met" if self.met else "MISSED"),
         }
@@ -66,14 +66,14 @@ def false_rate(topic: str, name: str, hits: float, runs: int, high: float) -> Ch
 
     The luck is that of the nominal chance, so that zero hits in few runs prove little but contradict nothing.
     """
-    return Characteristic(topic, name, hits / runs, math.sqrt(high * (1 - high) / runs), high=high, slack=SLACK)
+    return Characteristic(topic, name, float(hits) / runs, math.sqrt(high * (1 - high) / runs), high=high, slack=SLACK)
 
 
 def share(
     topic: str, name: str, hits: float, runs: int, *, low: float = -math.inf, high: float = math.inf
 ) -> Characteristic:
     """A share of runs against its target, without slack."""
-    value = hits / runs
+    value = float(hits) / runs
     return Characteristic(topic, name, value, math.sqrt(max(value * (1 - value), 1 / runs) / runs), low, high)
 
 

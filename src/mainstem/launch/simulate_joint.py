@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -48,6 +48,7 @@ class JointPlan:
         reserve: The part of alpha for going on.
         power: Wanted chance that all pass.
         false_rollback, false_pause: Budgets.
+        neutral: Whether it is sized to show that primaries are no better either.
     """
 
     metrics: tuple[JointMetric, ...]
@@ -58,6 +59,7 @@ class JointPlan:
     power: float = 0.9
     false_rollback: float = 0.01
     false_pause: float = 0.05
+    neutral: bool = False
 
     def __post_init__(self) -> None:
         least = min((one.ease for one in self.metrics), default=0.0)
@@ -72,7 +74,7 @@ class JointPlan:
         """
         looking = self.looking
         sized = Measured("x", 0.01, 1.0, spending=looking.spending, looks=self.days)
-        wish = Wish(power=self.power, alpha=looking.alpha, reserve=self.reserve)
+        wish = Wish(power=self.power, alpha=looking.alpha, reserve=self.reserve, neutral=self.neutral)
         return math.sqrt(factor(sized, wish, len(self.metrics))) * np.array([one.ease for one in self.metrics])
 
     @property
@@ -96,6 +98,7 @@ class Ends:
 
     Attributes:
         passed, rolled_back, paused: Whether that came first.
+        neutral: Whether primaries were shown equal on both sides too, before any alarm.
         hour: When; the last hour if nothing did.
 
     Shapes: all ``[runs]``.
@@ -104,6 +107,7 @@ class Ends:
     passed: NDArray[np.bool_]
     rolled_back: NDArray[np.bool_]
     paused: NDArray[np.bool_]
+    neutral: NDArray[np.bool_]
     hour: NDArray[np.int64]
 
 
@@ -140,15 +144,18 @@ def _some(plan: JointPlan, effects: Floats, runs: int, rng: np.random.Generator)
     t, at = np.arange(1, hours + 1) / hours, equal_looks(plan.days)
     daily = z[:, :, HOURS - 1 :: HOURS]
     looking = Looking(plan.days, plan.looking.spending, plan.looking.alpha)
-    passes = daily + plan.drifts[:, None] * np.sqrt(at) >= looking.bounds(plan.reserve).bound
+    margin, bound = plan.drifts[:, None] * np.sqrt(at), looking.bounds(plan.reserve).bound
+    primaries = [k for k, one in enumerate(plan.metrics) if one.primary]
     rolled = _first(-z >= plan.budgets.rollback_bound(t), 1).min(1)
     paused = _first(-daily >= plan.budgets.pause_bound(at), HOURS).min(1)
-    passed = _first(passes, HOURS).max(1)
+    passed = _first(daily + margin >= bound, HOURS).max(1)
+    equal = np.maximum(passed, _first(margin - daily >= bound, HOURS)[:, primaries].max(1))
     # At one and the same look an alarm goes before a pass.
     return Ends(
         passed=(passed < _NEVER) & (passed < rolled) & (passed < paused),
         rolled_back=(rolled < _NEVER) & (rolled <= paused) & (rolled <= passed),
         paused=(paused < _NEVER) & (paused < rolled) & (paused <= passed),
+        neutral=(equal < _NEVER) & (equal < rolled) & (equal < paused),
         hour=np.minimum(np.minimum(passed, np.minimum(rolled, paused)), hours),
     )
 
@@ -171,7 +178,11 @@ def joint_verdicts(plan: JointPlan, runs: int, seed: int) -> Iterator[Characteri
         plan.false_rollback,
     )
     yield false_rate("whole launch", "paused at no effect", none.paused.sum(), runs, plan.false_pause)
-    yield Characteristic("whole launch", "mean day of the end at no effect", float(none.hour.mean()) / HOURS)
+    day = none.hour / HOURS
+    luck = float(day.std()) / math.sqrt(runs)
+    yield Characteristic("whole launch", "mean day of the end at no effect", float(day.mean()), luck)
+    both = run_launches(replace(plan, neutral=True), np.zeros(count), runs, rng)
+    yield share("whole launch", "NEUTRAL at no effect, when sized for it", both.neutral.sum(), runs, low=plan.power)
     worse = np.zeros(count)
     for size in (-1.0, -2.0):
         worse[0] = size
@@ -183,7 +194,7 @@ def joint_verdicts(plan: JointPlan, runs: int, seed: int) -> Iterator[Characteri
     worse[0] = -10.0
     found = run_launches(plan, worse, max(runs // 10, 100), rng)
     yield Characteristic(
-        "whole launch", "median hours to roll back ten margins", float(np.median(found.hour)), high=10.0
+        "whole launch", "median hours to roll back ten margins", float(np.median(found.hour)), math.nan, high=10.0
     )
 
 

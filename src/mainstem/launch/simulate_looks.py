@@ -130,7 +130,7 @@ def neutral(runs: int, seed: int, looking: Looking) -> Iterator[Characteristic]:
     ends = _both(z, apart * root, bounds.bound, 0.0)
     much = (apart / looking.single) ** 2
     at = np.append(bounds.information, 1.0)[ends]
-    yield Characteristic("one metric", "largest sample for NEUTRAL over fixed", much)
+    yield Characteristic("one metric", "largest sample for NEUTRAL over fixed", much, math.nan)
     yield Characteristic(
         "one metric",
         "days to NEUTRAL at no effect, of fixed",
