@@ -130,7 +130,7 @@ def test_the_example_plan_is_read(tmp_path: Path):
     plan = read_plan(file)
     assert [s.name for s in plan.surfaces] == ["feed", "groups", "pages"]
     assert plan.surfaces[0].growth.high == 1.5
-    assert plan.resources[0].pool == {0: 190.0, 40: 210.0}
+    assert plan.resources[0].pool == {0: 270.0, 52: 420.0}
 
 
 @pytest.mark.parametrize(

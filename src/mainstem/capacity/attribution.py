@@ -15,7 +15,9 @@ def log_mean(a: float, b: float) -> float:
     Source: Ang, Energy Policy 32 (2004), LMDI-I.
     """
     apart = (a - b) / b
-    return b if apart == 0.0 else b * apart / math.log1p(apart)
+    if apart == 0.0:
+        return b
+    return b * apart / (math.log1p(apart) if abs(apart) < 0.5 else math.log(a / b))
 
 
 def attribute(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:

@@ -85,7 +85,7 @@ weeks = 104
 [[resources]]
 name = "inference"
 unit = "GPU"
-pool = { 0 = 190.0, 40 = 210.0 }   # units from a week on
+pool = { 0 = 270.0, 52 = 420.0 }   # units from a week on
 price = 420.0                      # money a unit and week
 cost = [0.9, 1.0, 1.25]            # P10, P50, P90 of a factor nobody knows yet
 

@@ -9,7 +9,20 @@ from typing import Annotated
 
 import typer
 
-from mainstem.cli import bench, data, dataset, export, features, launch, models, parity, responsible, surface
+from mainstem.cli import (
+    bench,
+    capacity,
+    data,
+    dataset,
+    export,
+    features,
+    launch,
+    models,
+    parity,
+    program,
+    responsible,
+    surface,
+)
 from mainstem.cli.options import HERE, AsJson, Folder, Quiet, Seed
 from mainstem.cli.terminal import NO, Terminal, table, why_text
 
@@ -29,6 +42,8 @@ app.add_typer(models.app, name="models")
 app.add_typer(surface.app, name="surface")
 app.add_typer(export.app, name="export")
 app.add_typer(bench.app, name="bench")
+app.add_typer(capacity.app, name="capacity")
+app.add_typer(program.app, name="program")
 app.command()(export.bring)
 app.command()(responsible.responsible)
 app.command()(responsible.canaries)
