@@ -105,3 +105,29 @@ def test_verbs_as_json_and_into_files(tmp_path):
     (tmp_path / "program").mkdir()
     (tmp_path / "program" / "a.toml").write_text("")
     assert run(app, ["tidy", str(tmp_path), "--write"]).exit_code == 3
+
+
+def test_out_and_in_again_by_verbs(tmp_path):
+    (tmp_path / "program.toml").write_text(SMALL)
+    run = CliRunner().invoke
+    for kind in ("github", "jira", "msproject"):
+        file, made = tmp_path / f"a.{kind}", tmp_path / f"{kind}.toml"
+        done = run(app, ["export", str(tmp_path), "--to", kind, "--out", str(file)])
+        assert done.exit_code == 0
+        assert "not carried: milestones.feed.gates" in done.stderr
+        words = ["import", str(file), "--from", kind, "--out", str(made), "--start", "2026-01-05"]
+        assert run(app, words).exit_code == 0
+        again = parse_program(made.read_text())
+        assert again.tasks["model"].after == ["schema+1"]
+        assert again.tasks["backfill"].duration == [5, 10, 20]
+        assert run(app, words).exit_code == 2
+    assert run(app, ["export", str(tmp_path), "--to", "mpp"]).exit_code == 2
+    assert "BEGIN:VCALENDAR" in run(app, ["export", str(tmp_path), "--to", "ical"]).stdout
+
+
+def test_nothing_is_written_when_a_row_is_bad(tmp_path):
+    (tmp_path / "a.csv").write_text("Issue key,Summary\nA-1\n")
+    out = tmp_path / "new.toml"
+    done = CliRunner().invoke(app, ["import", str(tmp_path / "a.csv"), "--from", "jira", "--out", str(out)])
+    assert isinstance(done.exception, ProgramError)
+    assert not out.exists()

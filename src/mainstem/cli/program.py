@@ -205,6 +205,70 @@ def report(
     Terminal(as_json=as_json).answer(asdict(made), str(out) if out is not None else text.rstrip())
 
 
+@app.command()
+def export(
+    plan: Plan = HERE,
+    to: Annotated[str, typer.Option(help="github, jira, msproject, json, ical, mermaid or psplib.")] = "github",
+    out: Annotated[Path | None, typer.Option(help="The file; else stdout.")] = None,
+) -> None:
+    """The plan for another tool; what that tool has no place for is listed on stderr."""
+    from mainstem.program.exchange import as_calendar, as_json, as_mermaid, items_of, losses
+    from mainstem.program.levelling import pooled_of
+    from mainstem.program.network import network_of
+    from mainstem.program.plan_file import read_program
+    from mainstem.program.psplib import write_rcp
+    from mainstem.program.trackers import WRITERS
+
+    program = read_program(plan)
+    whole = {
+        "ical": as_calendar,
+        "mermaid": as_mermaid,
+        "json": lambda one: as_json(items_of(one)),
+        "psplib": lambda one: write_rcp(pooled_of(one, network_of(one))),
+    }
+    if to not in whole and to not in WRITERS:
+        raise typer.BadParameter(f"{to!r}; there are {', '.join(sorted(whole.keys() | WRITERS.keys()))}")
+    text = whole[to](program) if to in whole else WRITERS[to](items_of(program))
+    terminal = Terminal()
+    if out is not None:
+        out.write_text(text, encoding="utf-8", newline="")
+    terminal.answer(text, str(out) if out is not None else text.rstrip())
+    for one in losses(program):
+        terminal.say(f"not carried: {one}")
+
+
+@app.command(name="import")
+def bring(
+    file: Annotated[Path, typer.Argument(help="The other tool's file.", exists=True, dir_okay=False)],
+    kind: Annotated[str, typer.Option("--from", help="github, jira or msproject.")],
+    out: Annotated[Path, typer.Option(help="The plan that is made; it must not be there yet.")] = Path("program.toml"),
+    start: Annotated[str, typer.Option(help="The plan's first day, YYYY-MM-DD.")] = "",
+    name: Annotated[str, typer.Option(help="What the program is called.")] = "imported",
+    days: Annotated[str, typer.Option(help="What a task without an estimate takes, such as 2,4,8.")] = "",
+) -> None:
+    """A plan from another tool's file. A row that cannot be read is named, and nothing is written."""
+    from mainstem.program.exchange import program_of
+    from mainstem.program.network import network_of
+    from mainstem.program.plan_file import write_program
+    from mainstem.program.trackers import READERS
+
+    if kind not in READERS:
+        raise typer.BadParameter(f"{kind!r}; there are {', '.join(sorted(READERS))}")
+    if out.exists():
+        raise typer.BadParameter(f"{out} is there already")
+    try:
+        points = [float(one) for one in days.split(",")] if days else None
+    except ValueError:
+        raise typer.BadParameter(f"{days!r} are no days such as 2,4,8") from None
+    items = READERS[kind](file.read_text(encoding="utf-8"), str(file), points)
+    program = program_of(items, name, _day(None, start or None), str(file))
+    network_of(program)
+    out.write_text(write_program(program), encoding="utf-8")
+    Terminal().answer(
+        {"tasks": len(program.tasks)}, f"{out}: {len(program.tasks)} tasks, {len(program.milestones)} milestones"
+    )
+
+
 def _earlier(plan: Path, since: str) -> Program:
     from mainstem.program.moved import program_at
     from mainstem.program.plan_file import read_program
