@@ -116,5 +116,5 @@ def _step(one: Any) -> dict[str, Any]:
         "step": f"{one.share:.0%}",
         "hours": one.hold_hours,
         "users an arm, smallest surface": round(one.users_per_arm),
-        "harm found by the hourly rollback (chance .8)": f"{one.visible_harm:.2%}" if one.users_per_arm else "none",
+        "harm found by the hourly rollback (chance .8)": f"{one.visible_harm:.2%}" if one.visible_harm < 1 else "none",
     }
