@@ -130,6 +130,14 @@ def test_statistics_that_are_no_numbers_are_refused():
     assert refused.value.code == "launch-009"
 
 
+def test_correlated_looks_without_a_clock_are_refused_and_not_read_as_plain_ones():
+    found = path(3, 3, 0, 3)
+    half = Path(found.days, found.information, found.not_worse, found.not_better, found.better, np.eye(3))
+    with pytest.raises(LaunchError) as refused:
+        judge_metric(Rule("clicks"), half)
+    assert refused.value.code == "launch-009"
+
+
 def test_a_launch_without_a_primary_is_refused():
     for call in (lambda: judge_launch([one(role="guardrail", passed=1)]), lambda: gravest({})):
         with pytest.raises(LaunchError) as refused:

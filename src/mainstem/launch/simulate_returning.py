@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mainstem.launch.boundaries import boundaries
 from mainstem.launch.characteristic import Characteristic, false_rate, share
+from mainstem.launch.confidence_sequence import mixture_bound
 from mainstem.launch.returning import Looks, calendar, correlated_bounds, mean_pulls
 from mainstem.launch.spending import ALPHA
 
@@ -29,7 +30,7 @@ def returning_users(runs: int, seed: int) -> Iterator[Characteristic]:
     The estimates of looks are drawn from the normal distribution that very many users give; bounds know only the pulls of
     4,000 users an arm. What the plain bounds do, with users as information, stands beside it for comparison.
     """
-    plain = []
+    plain, always = [], []
     for number, (back, metric) in enumerate(product(RETURNS, METRICS)):
         name, taste, averaged = metric
         rng = np.random.default_rng([seed, number])
@@ -47,7 +48,11 @@ def returning_users(runs: int, seed: int) -> Iterator[Characteristic]:
         yield false_rate("returning users", f"{name}, {back:.0%} come back a day", hits, runs, ALPHA)
         seen = users / users[-1]
         rising = np.maximum.accumulate(seen) + 1e-3 * calendar(DAYS, DAYS)
+        always.append(int((z >= mixture_bound(seen, ALPHA, 0.1)).any(1).sum()))
         plain.append(int((z >= boundaries(rising / rising[-1]).bound).any(1).sum()))
+    yield false_rate(
+        "returning users", "largest of the rollback's bound at .05, users as information", max(always), runs, ALPHA
+    )
     yield share("returning users", "largest of the plain bounds, users as information", max(plain), runs)
 
 

@@ -254,6 +254,12 @@ def _check_path(rule: Rule, path: Path) -> None:
                 code="launch-009",
                 hint="leave out looks at which a metric could not be computed",
             )
+    if (path.correlation is None) != (path.clock is None):
+        raise LaunchError(
+            f"found only one of correlation and clock for {rule.name!r}, expected both or neither",
+            code="launch-009",
+            hint="with users who return, alpha is spent by the calendar: give clock = calendar(looks, planned)",
+        )
     if looks and path.days.min() < rule.first_look_day:
         raise LaunchError(
             f"found a look at {rule.name!r} on day {path.days.min():g}, expected none before day {rule.first_look_day:g}",
