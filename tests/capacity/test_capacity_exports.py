@@ -107,11 +107,11 @@ def test_the_verbs_answer(plan_file: Path, tmp_path: Path):
 def test_the_ledger_verbs_write_and_read(tmp_path: Path):
     file = str(tmp_path / "ledger.jsonl")
     body = json.dumps({"title": "fewer candidates", "scope": "feed/rank"})
-    added = RUN.invoke(app, ["ledger-add", file, "idea", "S1", "--by", "ann", "--body", body, "--json"])
+    added = RUN.invoke(app, ["record", file, "idea", "S1", "--by", "ann", "--body", body, "--json"])
     head = json.loads(added.stdout)["head"]
     read = RUN.invoke(app, ["ledger", file, "--head", head, "--json"])
     assert json.loads(read.stdout)["claims"][0]["state"] == "idea"
     assert isinstance(
-        RUN.invoke(app, ["ledger-add", file, "idea", "S2", "--by", "a", "--body", "["]).exception, CapacityError
+        RUN.invoke(app, ["record", file, "idea", "S2", "--by", "a", "--body", "["]).exception, CapacityError
     )
     assert isinstance(RUN.invoke(app, ["export", file, "--first", "monday"]).exception, CapacityError)

@@ -325,8 +325,8 @@ def ledger(
     )
 
 
-@app.command(name="ledger-add")
-def ledger_add(
+@app.command()
+def record(
     file: Annotated[Path, typer.Argument(help="The savings ledger.")],
     kind: Annotated[
         str, typer.Argument(help="idea, forecast, committed, in flight, delivered, verified, correction, …")
