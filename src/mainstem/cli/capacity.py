@@ -278,18 +278,25 @@ def latency(
 def footprint(
     workspace: Folder = HERE,
     surface: Annotated[str, typer.Option(help="feed, groups, pages, or your own.")] = "feed",
-    requests_day: Annotated[float, typer.Option(help="Requests a day.")] = 1e8,
+    traffic: Annotated[str, typer.Option(help="Requests with a unit, such as '900 / s' or '1e8 / day'.")] = "1e8 / day",
     peak: Annotated[float, typer.Option(help="Busiest rate over the mean rate.")] = 2.0,
     cores: Annotated[int, typer.Option(help="Physical cores of a machine.")] = 32,
-    memory_gb: Annotated[float, typer.Option(help="Its memory.")] = 128.0,
+    memory: Annotated[str, typer.Option(help="Its memory with a unit, such as '128 GiB'.")] = "128 GB",
     as_json: AsJson = False,
 ) -> None:
     """What the unified stack needs for a surface, from the settings and weights that serve and measured constants."""
+    from mainstem.capacity.hardware import Machine
+    from mainstem.capacity.units import quantity
     from mainstem.workspace.capacity import surface_footprint
     from mainstem.workspace.layout import Workspace
 
     found = surface_footprint(
-        Workspace.open(workspace), surface, requests_day, peak, cores, memory_gb, today=datetime.now(UTC).date()
+        Workspace.open(workspace),
+        surface,
+        quantity(traffic, "rate") * 86_400.0,
+        peak,
+        Machine("machine", cores, quantity(memory, "bytes"), 0.0),
+        today=datetime.now(UTC).date(),
     )
     Terminal(as_json=as_json).answer(found, table([{"what": key, "value": value} for key, value in found.items()]))
 

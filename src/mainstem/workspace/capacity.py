@@ -29,8 +29,7 @@ def surface_footprint(
     surface: str,
     requests_day: float,
     peak: float,
-    cores: int,
-    memory_gb: float,
+    machine: Machine,
     *,
     today: date,
 ) -> dict[str, Any]:
@@ -38,6 +37,14 @@ def surface_footprint(
 
     The ranker's seconds are predicted from constants measured here; what a request takes beside the ranker is not
     measured by ``calibrate``, so cores are the ranker's alone.
+
+    Args:
+        place: The workspace, with ``capacity/constants.json`` as ``mainstem capacity calibrate`` writes it.
+        surface: One of its surfaces.
+        requests_day: Requests a day.
+        peak: The busiest rate over the mean.
+        machine: What it would run on.
+        today: The date; expired constants predict nothing.
 
     Raises:
         CapacityError: ``capacity-058`` for an unknown surface or a workspace without a model, and every refusal of
@@ -68,7 +75,6 @@ def surface_footprint(
     }
     told = predict(held, "ranker", shape, today=today)
     traffic = Traffic(requests_day, peak, shown=float(settings.count))
-    machine = Machine("machine", cores, memory_gb * 1e9, 0.0)
     needed = inference(stack, traffic, Serving(told.seconds, 0.0), machine)
     row = held.single.get("bytes a logged row of 206 made features", 0.0) / 206 * stack.features
     small = held.single.get("the same compressed", row) / 206 * stack.features
