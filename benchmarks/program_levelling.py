@@ -22,7 +22,7 @@ from mainstem.program.levelling import Levelled, Pooled, level, violations
 from mainstem.program.psplib import read_psplib
 
 TARGETS = {"j30": 0.3, "j60": 2.0}
-SCHEDULES = {"j30": 250_000, "j60": 110_000}
+SCHEDULES = {"j30": 150_000, "j60": 75_000}
 
 
 def own(folder: Path, schedules: int, every: int) -> dict[str, tuple[Pooled, Levelled, float]]:

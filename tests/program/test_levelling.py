@@ -14,6 +14,42 @@ from mainstem.program.network import network_of
 from mainstem.program.plan_file import parse_program
 from mainstem.program.psplib import read_psplib, write_rcp
 
+LAUNCHES = """
+[program]
+name = "waves"
+start = "2026-01-05"
+[pools.gpu]
+size = 32
+[tasks.feed]
+duration = [4]
+needs = { gpu = 16 }
+[tasks.reclaim]
+duration = [20]
+after = ["feed"]
+[tasks.groups]
+duration = [3]
+needs = { gpu = 12 }
+[milestones.feed-live]
+after = ["feed"]
+[milestones.groups-live]
+after = ["groups"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("size", "days"), [(28, {"groups-live": 3, "feed-live": 4}), (20, {"feed-live": 4, "groups-live": 7})]
+)
+def test_a_cap_on_a_pool_reorders_launches_and_stays_feasible(size, days):
+    program = parse_program(LAUNCHES.replace("size = 32", f"size = {size}"))
+    network, done = level_program(program, schedules=2_000)
+    assert violations(pooled_of(program, network), done.start) == []
+    assert done.proven
+    lands = dict(zip(network.names, done.finish.tolist(), strict=True))
+    order = sorted(program.milestones, key=lambda name: lands[name])
+    assert order == list(days)
+    assert lands["feed-live"] == 4
+    assert lands["groups-live"] >= days["groups-live"]
+
 
 @st.composite
 def problems(draw: st.DrawFn) -> Pooled:

@@ -93,12 +93,12 @@ def _check_durations(program: Program, where: str) -> None:
 
 
 def _check_dates(program: Program, where: str) -> None:
+    first = program.program.start
+    ended = [*program.tasks.items(), *program.milestones.items()]
     pairs = [
         *((f"tasks.{name}", "done", one.done, "started", one.started) for name, one in program.tasks.items()),
-        *(
-            (f"tasks.{name}", "done", one.done, "start of the program", program.program.start)
-            for name, one in program.tasks.items()
-        ),
+        *((f"tasks.{name}", "started", one.started, "program's start", first) for name, one in program.tasks.items()),
+        *((f"record {name}", "done", one.done, "program's start", first) for name, one in ended),
         *((f"freezes.{name}", "last", one.last, "first", one.first) for name, one in program.freezes.items()),
         *((f"blockers.{name}", "closed", one.closed, "since", one.since) for name, one in program.blockers.items()),
     ]
@@ -116,6 +116,17 @@ def _check_bounds(program: Program, where: str) -> None:
         ("program.correlation", program.program.correlation, 0.0, 1.0),
         *((f"risks.{name}.chance", one.chance, 0.0, 1.0) for name, one in program.risks.items()),
         *((f"pools.{name}.size", one.size, 0.0, 1e12) for name, one in program.pools.items()),
+        *((f"messages.{name}.every_days", one.every_days, 0.0, 3650.0) for name, one in program.messages.items()),
+        *(
+            (f"blockers.{name}.escalate_after_days", one.escalate_after_days, 0.0, 3650.0)
+            for name, one in program.blockers.items()
+        ),
+        # An age limit that is no number would let stale evidence be green.
+        *(
+            (f"milestones.{name}.gates: max_age_days of {gate.kind}", gate.max_age_days, 0.0, 3650.0)
+            for name, one in program.milestones.items()
+            for gate in one.gates
+        ),
     ]
     for place, value, low, high in bounded:
         if not low <= value <= high:

@@ -64,6 +64,32 @@ def _lasts(middle, below, above, score):
 
 
 @njit(cache=True, nogil=True)
+def _add_risks(world, keys, chance, points, first, tasks, days):
+    """Makes the tasks later that a risk of this world falls on."""
+    for risk in range(len(keys)):
+        drawn = uniform_of(keys[risk], world)
+        if drawn < chance[risk]:
+            # What is left of the same draw, stretched to 0 to 1, says how bad it is.
+            rest = min(max(drawn / chance[risk], 1e-12), 1 - 1e-12)
+            late = _lasts(points[risk, 0], points[risk, 1], points[risk, 2], normal_of(rest))
+            for at in range(first[risk], first[risk + 1]):
+                days[tasks[at]] += late
+
+
+@njit(cache=True, nogil=True)
+def _count_chain(first, before, lags, begun, ended, start, finish, chain, critical):
+    """Walks back from what ends last along the links that held it up, and counts every open node on the way."""
+    for node in range(len(chain) - 1, -1, -1):
+        if chain[node]:
+            if ended[node] < 0:
+                critical[node] += 1.0
+            if begun[node] < 0 and ended[node] < 0:
+                for link in range(first[node], first[node + 1]):
+                    if finish[before[link]] + lags[link] >= start[node] - 1e-9:
+                        chain[before[link]] = True
+
+
+@njit(cache=True, nogil=True)
 def run_worlds(
     first, before, lags, keys, middle, below, above, stream, stream_keys, shared, own, earliest, begun, ended, frozen,
     windows, now, risk_keys, risk_chance, risk_points, risk_first, risk_tasks, watched, worlds,
@@ -87,14 +113,7 @@ def run_worlds(
             if stream[node] >= 0:
                 score = common[stream[node]] + own * score
             days[node] = _lasts(middle[node], below[node], above[node], score)
-        for risk in range(len(risk_keys)):
-            drawn = uniform_of(risk_keys[risk], world)
-            if drawn < risk_chance[risk]:
-                # What is left of the same draw, stretched to 0 to 1, says how bad it is.
-                rest = min(max(drawn / risk_chance[risk], 1e-12), 1 - 1e-12)
-                late = _lasts(risk_points[risk, 0], risk_points[risk, 1], risk_points[risk, 2], normal_of(rest))
-                for at in range(risk_first[risk], risk_first[risk + 1]):
-                    days[risk_tasks[at]] += late
+        _add_risks(world, risk_keys, risk_chance, risk_points, risk_first, risk_tasks, days)
         end = 0.0
         for node in range(n):
             if ended[node] >= 0:
@@ -120,14 +139,7 @@ def run_worlds(
             seen[at, world] = finish[watched[at]]
         for node in range(n):
             chain[node] = finish[node] >= end - 1e-9
-        for node in range(n - 1, -1, -1):
-            if chain[node]:
-                if ended[node] < 0:
-                    critical[node] += 1.0
-                if begun[node] < 0 and ended[node] < 0:
-                    for link in range(first[node], first[node + 1]):
-                        if finish[before[link]] + lags[link] >= start[node] - 1e-9:
-                            chain[before[link]] = True
+        _count_chain(first, before, lags, begun, ended, start, finish, chain, critical)
         step = end - mean_e
         mean_e += step / (world + 1)
         var_e += step * (end - mean_e)
