@@ -194,23 +194,8 @@ def _profile(weeks, unknown, share, begin, stages, shares, lengths, season, seas
 
 @njit(cache=True, nogil=True)
 def _walk(
-    unknown,
-    cost,
-    old,
-    new,
-    share,
-    begin,
-    stages,
-    shares,
-    lengths,
-    retention,
-    season,
-    season_length,
-    held,
-    baseline,
-    uses,
-    dual,
-):
+    unknown, cost, old, new, share, begin, stages, shares, lengths, retention, season, season_length, held, baseline, uses, dual
+):  # fmt: skip
     """Fills what is held, what the old stacks would have held, the uses and the dual running of every world.
 
     Rows of a profile: old serving, new serving, shadow, reserve, waiting, ahead (traffic of week 0 is 1), and demand.
@@ -224,18 +209,9 @@ def _walk(
         plain[:] = 0.0
         for s in range(surfaces):
             gone, first = _profile(
-                weeks,
-                unknown[w, s],
-                share[s],
-                begin[s],
-                stages[s],
-                shares[s],
-                lengths[s],
-                season[s],
-                season_length[s],
-                rows,
-                window,
-            )
+                weeks, unknown[w, s], share[s], begin[s], stages[s], shares[s], lengths[s], season[s], season_length[s],
+                rows, window,
+            )  # fmt: skip
             factor = unknown[w, s, 4]
             for r in range(resources):
                 a, a_whole = old[s, r, 0] * cost[w, r], old[s, r, 1] * cost[w, r]
