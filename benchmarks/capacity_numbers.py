@@ -19,6 +19,7 @@ import time  # noqa: E402
 from collections.abc import Callable, Iterator  # noqa: E402
 from dataclasses import asdict, dataclass, replace  # noqa: E402
 from datetime import UTC, date, datetime, timedelta  # noqa: E402
+from functools import partial  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import numpy as np  # noqa: E402
@@ -27,17 +28,18 @@ from numpy.typing import NDArray  # noqa: E402
 from benchmarks import capacity_frauds  # noqa: E402
 from mainstem.base.errors import CapacityError  # noqa: E402
 from mainstem.capacity.attribution import attribute  # noqa: E402
-from mainstem.capacity.calibration import Hardware  # noqa: E402
+from mainstem.capacity.calibration import Hardware, predict  # noqa: E402
 from mainstem.capacity.decide import choose_size  # noqa: E402
 from mainstem.capacity.elicited import Elicited, exactly, joint  # noqa: E402
 from mainstem.capacity.ledger import append, read_ledger  # noqa: E402
 from mainstem.capacity.load import Service, _queue, knee, simulate  # noqa: E402
-from mainstem.capacity.measuring import RANKERS, measure, ranker_call  # noqa: E402
+from mainstem.capacity.measuring import RANKERS, least, measure, ranker_call  # noqa: E402
 from mainstem.capacity.savings import Baseline, saving  # noqa: E402
 from mainstem.capacity.timeline import step_dual_running, timeline  # noqa: E402
 from mainstem.capacity.transfer import leave_one_out, mlperf  # noqa: E402
 from mainstem.capacity.transition import Need, Resource, SurfaceMove, Transition  # noqa: E402
 from mainstem.capacity.worlds import draw_worlds  # noqa: E402
+from mainstem.ranking.network import Network, completed  # noqa: E402
 
 Array = NDArray[np.float64]
 
@@ -273,6 +275,35 @@ def _latency() -> Iterator[Figure]:
     yield Figure("knee against the same", f"{told / low - 1.0:+.1%}", "5 %", abs(told / low - 1.0) <= 0.05)
 
 
+def own(folder: Path) -> Iterator[Figure]:
+    """The ranker that a workspace serves, whose weights no calibration saw, at five sizes of a request."""
+    file = folder / "model.npz"
+    if not file.exists():
+        return
+    with np.load(file) as held:
+        weights = {name.removeprefix("weight_"): held[name] for name in held.files if name.startswith("weight_")}
+    today, draw = datetime.now(UTC).date(), np.random.default_rng(1)
+    whole = completed(weights)
+    hidden, low = whole["user_in"].shape[1], whole["low_w"]
+    network = Network(whole, draw.standard_normal((8_000, hidden), dtype=np.float32))
+    shape = {
+        "user": float(whole["user_in"].shape[0]),
+        "hidden": float(hidden),
+        "experts": float(whole["expert_w"].shape[1] // whole["head_w"].shape[0]),
+        "rank": float(low.shape[0] * low.shape[2]) if low.shape[0] else 0.0,
+    }
+    constants, wrong = measure(today=today, kinds=("ranker",), turns=4), []
+    for n in (40, 150, 250, 500, 900):
+        user = draw.random(whole["user_in"].shape[0], dtype=np.float32)
+        rows = draw.integers(0, 8_000, n).astype(np.int32)
+        item, cross = (draw.random((n, whole[k].shape[0]), dtype=np.float32) for k in ("item_in", "cross_in"))
+        took = min(least(partial(network.predict, user, rows, item, cross)) for _ in range(4))
+        wrong.append(predict(constants, "ranker", shape | {"candidates": float(n)}, today=today).seconds / took - 1.0)
+    told = ", ".join(f"{x:+.1%}" for x in wrong)
+    middle = float(np.median(np.abs(wrong)))
+    yield Figure(f"the served ranker at 40 to 900 candidates ({told})", f"median {middle:.1%}", "10 %", middle <= 0.1)
+
+
 def packs(folder: Path) -> Iterator[Figure]:
     """Throughput without the hardware, and intervals against held-out actuals."""
     table = folder / "mlperf_inference_v41" / "mlperf_inference_v4.1_summary.csv"
@@ -327,13 +358,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--packs", type=Path, default=Path(), help="folder of the unpacked packs")
     parser.add_argument("--quick", action="store_true", help="every second shape once")
-    parser.add_argument("--only", choices=("worlds", "quantiles", "ledger", "machine", "packs"))
+    parser.add_argument("--model", type=Path, default=Path(), help="folder of a served unified model")
+    parser.add_argument("--only", choices=("worlds", "quantiles", "ledger", "machine", "own", "packs"))
     asked = parser.parse_args()
     parts: dict[str, Callable[[], Iterator[Figure]]] = {
         "worlds": worlds,
         "quantiles": quantiles,
         "ledger": ledger,
         "machine": lambda: machine(asked.quick),
+        "own": lambda: own(asked.model),
         "packs": lambda: packs(asked.packs),
     }
     here = Hardware.here()
