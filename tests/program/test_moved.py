@@ -30,6 +30,13 @@ def test_what_moved_by_whom_and_why():
     assert landing.unit == "days"
 
 
+def test_a_reason_that_was_given_before_is_not_given_again():
+    was = parse_program(SMALL + CHANGE)
+    now = parse_program((SMALL + CHANGE).replace("[4, 5, 9]", "[4, 6, 9]"))
+    (edit,) = what_moved(was, now, worlds=100).edits
+    assert (edit.who, edit.why) == ("", "")
+
+
 def test_the_peak_of_a_pool_moves_too():
     was = parse_program(SMALL)
     now = parse_program(SMALL.replace('after = ["schema+1"]', 'after = ["schema+12"]'))
