@@ -1,4 +1,4 @@
-"""Twenty-two ways to flatter a savings ledger, each a change to an honest claim, and the refusal each must meet."""
+"""Twenty-five ways to flatter a savings ledger, each a change to an honest claim, and the refusal each must meet."""
 
 from __future__ import annotations
 
@@ -118,6 +118,12 @@ FRAUDS: dict[str, tuple[Callable[[list[Row]], list[Row]], str]] = {
     "verified by its owner": (changed(5, by="ann"), "capacity-040"),
     "verified without a receipt": (changed(5, receipt=None), "capacity-034"),
     "GPUs not given back": (changed(5, receipt={"id": "R-1", "kind": "reclaimed", "units": 100}), "capacity-039"),
+    "a receipt over no number": (
+        changed(5, receipt={"id": "R-1", "kind": "reclaimed", "units": "nan"}),
+        "capacity-034",
+    ),
+    "a number that is none": (changed(4, amount=float("nan")), "capacity-034"),
+    "weeks that are none": (changed(4, weeks=["2026-W14"]), "capacity-034"),
     "a purchase counted as a reclaim": (
         changed(5, receipt={"id": "R-1", "kind": "purchase", "units": NET}),
         "capacity-039",

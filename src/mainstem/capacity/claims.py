@@ -105,6 +105,14 @@ class Book:
                 the committed one, ``capacity-038`` for mixed units, ``capacity-039`` for an amount its evidence does not
                 carry, ``capacity-040`` for a missing second person.
         """
+        try:
+            self._take(seq, day, kind, name, by, body)
+        except (TypeError, ValueError, KeyError, AttributeError) as no:
+            raise _refuse(
+                "capacity-034", f"{kind} of {name!r} with a value of the wrong kind: {no}", "see the guide"
+            ) from no
+
+    def _take(self, seq: int, day: str, kind: str, name: str, by: str, body: Mapping[str, Any]) -> None:
         when = _checked(day, kind, name, by, body)
         if self.last is not None and when < self.last:
             raise _refuse(
@@ -185,14 +193,14 @@ class Book:
             raise _refuse(
                 "capacity-036", f"receipt {number}, which {self.receipts[number]!r} used", "one pool unit has one claim"
             )
+        back = receipt.get("units")
+        if isinstance(back, bool) or not isinstance(back, int | float):
+            raise _refuse("capacity-034", f"units {back!r} in receipt {number}", "give a number")
         units = float(body["units"])
-        if abs(units - claim.delivered) > _CLOSE * max(1.0, abs(claim.delivered)) or float(
-            receipt.get("units", 0.0)
-        ) < units * (1.0 - _CLOSE):
+        if abs(units - claim.delivered) > _CLOSE * max(1.0, abs(claim.delivered)) or back < units * (1.0 - _CLOSE):
             raise _refuse(
                 "capacity-039",
-                f"{units:g} verified of {claim.name!r}, with {claim.delivered:g} measured and "
-                f"{receipt.get('units', 0)} given back",
+                f"{units:g} verified of {claim.name!r}, with {claim.delivered:g} measured and {back:g} given back",
                 "what was not given back is not saved",
             )
         if tuple(body["weeks"]) != claim.weeks:

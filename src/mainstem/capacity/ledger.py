@@ -91,7 +91,14 @@ def append(file: Path, kind: str, claim: str, by: str, day: str, body: Mapping[s
         fcntl.flock(held, fcntl.LOCK_EX)
         before = read_ledger(file)
         book = copy.deepcopy(before.book)
-        body = json.loads(canonical(dict(body)))
+        try:
+            body = json.loads(canonical(dict(body)))
+        except (TypeError, ValueError) as no:
+            raise CapacityError(
+                f"found a body of {kind} that is no JSON: {no}",
+                code="capacity-034",
+                hint="give text and finite numbers",
+            ) from no
         book.take(before.entries, day, kind, claim, by, body)
         entry = {
             "seq": before.entries,
@@ -115,12 +122,16 @@ def _sha(entry: Mapping[str, Any]) -> str:
 
 def _entry(file: Path, at: int, line: bytes) -> dict[str, Any]:
     try:
-        entry = json.loads(line)
+        entry = json.loads(line, parse_constant=_no_number)
     except ValueError as no:
         raise _broken(file, at + 1, "is no JSON") from no
     if not isinstance(entry, dict) or sorted(entry) != sorted(_KEYS) or not isinstance(entry["body"], dict):
         raise _broken(file, at + 1, "is no entry")
     return entry
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(text)
 
 
 def _broken(file: Path, line: int, what: str) -> CapacityError:
