@@ -131,3 +131,14 @@ def test_nothing_is_written_when_a_row_is_bad(tmp_path):
     done = CliRunner().invoke(app, ["import", str(tmp_path / "a.csv"), "--from", "jira", "--out", str(out)])
     assert isinstance(done.exception, ProgramError)
     assert not out.exists()
+
+
+def test_the_plan_to_begin_from(tmp_path):
+    run = CliRunner().invoke
+    assert run(app, ["new", str(tmp_path / "p")]).exit_code == 0
+    assert run(app, ["new", str(tmp_path / "p")]).exit_code == 2
+    found = json.loads(run(app, ["check", str(tmp_path / "p"), "--json"]).stdout)
+    assert [one["number"] for one in found if not one["passed"]] == [11, 13, 14]
+    levelled = run(app, ["schedule", str(tmp_path / "p"), "--level", "--json"])
+    assert levelled.exit_code == 0, levelled.output
+    assert {"feed-live", "groups-live", "pages-live"} <= {one["id"] for one in json.loads(levelled.stdout)}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mainstem.base.errors import CapacityError, did_you_mean
+from mainstem.base.settings import Surface
 from mainstem.capacity.calibration import load, predict
 from mainstem.capacity.footprint import (
     Logging,
@@ -50,30 +53,14 @@ def surface_footprint(
         CapacityError: ``capacity-058`` for an unknown surface or a workspace without a model, and every refusal of
             `calibration.predict`.
     """
-    settings = place.settings.surfaces.get(surface)
-    arrays, text = place.unified_model / "model.npz", place.unified_model / "model.json"
-    if settings is None or not arrays.exists():
-        missing = f"surface {surface!r}" if settings is None else f"no model in {place.unified_model}"
-        raise CapacityError(
-            f"found {missing}",
-            code="capacity-058",
-            hint=did_you_mean(surface, place.settings.surfaces) if settings is None else "mainstem train makes one",
-        )
+    settings = _surface_of(place, surface)
     held = load(place.folder / "capacity" / "constants.json")
-    with np.load(arrays) as file:
+    with np.load(place.unified_model / "model.npz") as file:
         weights = {name.removeprefix("weight_"): file[name] for name in file.files if name.startswith("weight_")}
         items = len(file["static_item_ids"]) if "static_item_ids" in file.files else 0
-    card = json.loads(text.read_text())
+    card = json.loads((place.unified_model / "model.json").read_text())
     stack = stack_shape("unified", settings, weights, items)
-    crosses = weights["low_w"] if "low_w" in weights else np.zeros((0, 1, 1))
-    shape = {
-        "candidates": float(stack.ranked),
-        "user": float(weights["user_in"].shape[0]),
-        "hidden": float(weights["user_in"].shape[1]),
-        "experts": float(weights["expert_w"].shape[1] // weights["head_w"].shape[0]),
-        "rank": float(crosses.shape[0] * crosses.shape[2]),
-    }
-    told = predict(held, "ranker", shape, today=today)
+    told = predict(held, "ranker", _ranker_shape(stack.ranked, weights), today=today)
     traffic = Traffic(requests_day, peak, shown=float(settings.count))
     needed = inference(stack, traffic, Serving(told.seconds, 0.0), machine)
     row = held.single.get("bytes a logged row of 206 made features", 0.0) / 206 * stack.features
@@ -96,4 +83,28 @@ def surface_footprint(
         "training hours a week, daily": hours,
         "constants of": held.measured.isoformat(),
         "constants expire": held.expires.isoformat(),
+    }
+
+
+def _surface_of(place: Workspace, name: str) -> Surface:
+    """The settings of a surface whose stack is trained."""
+    served = place.settings.served()
+    if name not in served:
+        raise CapacityError(f"found surface {name!r}", code="capacity-058", hint=did_you_mean(name, served))
+    if not (place.unified_model / "model.npz").exists():
+        raise CapacityError(
+            f"found no model in {place.unified_model}", code="capacity-058", hint="mainstem train makes one"
+        )
+    return served[name]
+
+
+def _ranker_shape(ranked: int, weights: Mapping[str, NDArray[Any]]) -> dict[str, float]:
+    """What the time of the ranker depends on."""
+    crosses = weights["low_w"] if "low_w" in weights else np.zeros((0, 1, 1))
+    return {
+        "candidates": float(ranked),
+        "user": float(weights["user_in"].shape[0]),
+        "hidden": float(weights["user_in"].shape[1]),
+        "experts": float(weights["expert_w"].shape[1] // weights["head_w"].shape[0]),
+        "rank": float(crosses.shape[0] * crosses.shape[2]),
     }
