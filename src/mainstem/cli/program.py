@@ -42,6 +42,21 @@ def check(plan: Plan = HERE, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def new(folder: Annotated[Path, typer.Argument(help="Where program.toml is to be.")] = HERE) -> None:
+    """A plan to begin from: three surfaces of two legacy stacks, moved onto one. It replaces nothing."""
+    from importlib.resources import files
+
+    from mainstem.program.plan_file import FILE
+
+    target = folder / FILE
+    if target.exists():
+        raise typer.BadParameter(f"{target} is there already")
+    folder.mkdir(parents=True, exist_ok=True)
+    target.write_text(files("mainstem.program").joinpath("example.toml").read_text(encoding="utf-8"), encoding="utf-8")
+    Terminal().answer(str(target), f"made {target}\nnext: mainstem program forecast {folder}")
+
+
+@app.command()
 def tidy(plan: Plan = HERE, write: Annotated[bool, typer.Option("--write", help="Into program.toml.")] = False) -> None:
     """The plan in its canonical order, on stdout or into its file; comments are not kept."""
     from mainstem.program.plan_file import FILE, FOLDER, read_program, write_program
@@ -90,7 +105,9 @@ def schedule(
     rows = [
         {
             "id": name,
-            "starts": str(calendar.starts_on(done.start[i])),
+            "starts": str(
+                (calendar.ends_on if name in program.milestones else calendar.starts_on)(float(done.start[i]))
+            ),
             "ends": str(calendar.ends_on(done.finish[i])),
             "slack_days": float(done.slack[i]),
             "critical": bool(done.slack[i] <= 1e-9),
