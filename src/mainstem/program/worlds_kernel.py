@@ -64,8 +64,19 @@ def _lasts(middle, below, above, score):
 
 
 @njit(cache=True, nogil=True)
-def _add_risks(world, keys, chance, points, first, tasks, days):
-    """Makes the tasks later that a risk of this world falls on."""
+def _draw_days(days, world, keys, middle, below, above, stream, common, own):
+    for node in range(len(keys)):
+        if below[node] == 0.0 and above[node] == 0.0:
+            days[node] = middle[node]
+            continue
+        score = normal_of(uniform_of(keys[node], world))
+        if stream[node] >= 0:
+            score = common[stream[node]] + own * score
+        days[node] = _lasts(middle[node], below[node], above[node], score)
+
+
+@njit(cache=True, nogil=True)
+def _add_risks(days, world, keys, chance, points, first, tasks):
     for risk in range(len(keys)):
         drawn = uniform_of(keys[risk], world)
         if drawn < chance[risk]:
@@ -77,13 +88,38 @@ def _add_risks(world, keys, chance, points, first, tasks, days):
 
 
 @njit(cache=True, nogil=True)
-def _count_chain(first, before, lags, begun, ended, start, finish, chain, critical):
-    """Walks back from what ends last along the links that held it up, and counts every open node on the way."""
-    for node in range(len(chain) - 1, -1, -1):
-        if chain[node]:
-            if ended[node] < 0:
-                critical[node] += 1.0
-            if begun[node] < 0 and ended[node] < 0:
+def _pass_forward(start, finish, days, first, before, lags, earliest, begun, ended, frozen, windows, now):
+    end = 0.0
+    for node in range(len(days)):
+        if ended[node] >= 0:
+            finish[node] = ended[node]
+            start[node] = begun[node] if begun[node] >= 0 else ended[node]
+        elif begun[node] >= 0:
+            start[node] = begun[node]
+            finish[node] = max(begun[node] + days[node], now)
+        else:
+            at = earliest[node]
+            for link in range(first[node], first[node + 1]):
+                at = max(at, finish[before[link]] + lags[link])
+            start[node] = at
+            at += days[node]
+            if frozen[node]:
+                for w in range(windows.shape[0]):
+                    if windows[w, 0] < at <= windows[w, 1]:
+                        at = windows[w, 1] + 1.0
+            finish[node] = at
+        end = max(end, finish[node])
+    return end
+
+
+@njit(cache=True, nogil=True)
+def _trace_back(chain, critical, start, finish, end, first, before, lags, begun, ended):
+    for node in range(len(start)):
+        chain[node] = finish[node] >= end - 1e-9
+    for node in range(len(start) - 1, -1, -1):
+        if chain[node] and ended[node] < 0:
+            critical[node] += 1.0
+            if begun[node] < 0:
                 for link in range(first[node], first[node + 1]):
                     if finish[before[link]] + lags[link] >= start[node] - 1e-9:
                         chain[before[link]] = True
@@ -105,48 +141,19 @@ def run_worlds(
     for world in range(worlds):
         for s in range(streams):
             common[s] = shared * normal_of(uniform_of(stream_keys[s], world))
-        for node in range(n):
-            if below[node] == 0.0 and above[node] == 0.0:
-                days[node] = middle[node]
-                continue
-            score = normal_of(uniform_of(keys[node], world))
-            if stream[node] >= 0:
-                score = common[stream[node]] + own * score
-            days[node] = _lasts(middle[node], below[node], above[node], score)
-        _add_risks(world, risk_keys, risk_chance, risk_points, risk_first, risk_tasks, days)
-        end = 0.0
-        for node in range(n):
-            if ended[node] >= 0:
-                finish[node] = ended[node]
-                start[node] = begun[node] if begun[node] >= 0 else ended[node]
-            elif begun[node] >= 0:
-                start[node] = begun[node]
-                finish[node] = max(begun[node] + days[node], now)
-            else:
-                at = earliest[node]
-                for link in range(first[node], first[node + 1]):
-                    at = max(at, finish[before[link]] + lags[link])
-                start[node] = at
-                at += days[node]
-                if frozen[node]:
-                    for w in range(windows.shape[0]):
-                        if windows[w, 0] < at <= windows[w, 1]:
-                            at = windows[w, 1] + 1.0
-                finish[node] = at
-            end = max(end, finish[node])
+        _draw_days(days, world, keys, middle, below, above, stream, common, own)
+        _add_risks(days, world, risk_keys, risk_chance, risk_points, risk_first, risk_tasks)
+        end = _pass_forward(start, finish, days, first, before, lags, earliest, begun, ended, frozen, windows, now)
         ends[world] = end
         for at in range(len(watched)):
             seen[at, world] = finish[watched[at]]
-        for node in range(n):
-            chain[node] = finish[node] >= end - 1e-9
-        _count_chain(first, before, lags, begun, ended, start, finish, chain, critical)
+        _trace_back(chain, critical, start, finish, end, first, before, lags, begun, ended)
         step = end - mean_e
         mean_e += step / (world + 1)
         var_e += step * (end - mean_e)
-        left = end - mean_e
         for node in range(n):
             moved = days[node] - mean_d[node]
             mean_d[node] += moved / (world + 1)
             var_d[node] += moved * (days[node] - mean_d[node])
-            cov[node] += moved * left
+            cov[node] += moved * (end - mean_e)
     return ends, seen, critical / worlds, cov, var_d, var_e
