@@ -10,12 +10,9 @@ from mainstem.base.errors import ControlError
 from mainstem.base.request import Pool, Request
 from mainstem.base.settings import Settings, parse_settings
 from mainstem.base.withdrawn import Withdrawn
-from mainstem.control.groups import ItemAttributes
-from mainstem.control.rule_checks import item_groups
 from mainstem.control.slate import SurfaceControl
 from mainstem.features.catalog import Catalog
-from mainstem.stacks.rule_chain import rule_chain
-from mainstem.stacks.unified import _control
+from mainstem.stacks.controlling import control_of
 
 N = 40
 CATALOG = Catalog.from_tables(
@@ -37,10 +34,7 @@ def control(rules: str, groups: str = "") -> SurfaceControl:
     settings: Settings = parse_settings(
         f"[groups]\n{groups}\n[surfaces.feed]\ncount = 8\n[surfaces.feed.rules]\nseen = 0\nexploration_share = 0.0\n{rules}"
     )
-    attributes = ItemAttributes(CATALOG)
-    named = item_groups(settings.groups, attributes)
-    chain = rule_chain(CATALOG, settings, Withdrawn(N), attributes, named)
-    return _control(CATALOG, settings, ["popular", "fresh"], attributes, named, chain)
+    return control_of(CATALOG, settings, ["popular", "fresh"], Withdrawn(N))[0]
 
 
 def shown(layer: SurfaceControl, count: int = 8) -> tuple[np.ndarray, tuple]:

@@ -7,20 +7,16 @@ import numpy as np
 from mainstem.base.heads import PREDICTIONS
 from mainstem.base.settings import Settings
 from mainstem.base.withdrawn import Withdrawn
-from mainstem.control.groups import Group, ItemAttributes
-from mainstem.control.reposts import originals_of
-from mainstem.control.rule_checks import item_groups, slate_rules
-from mainstem.control.slate import SurfaceControl
-from mainstem.control.slate_rules import CREATOR, SlateRules
 from mainstem.features.catalog import Catalog
 from mainstem.features.unified_state import FeatureState
 from mainstem.ranking.model import Model
 from mainstem.retrieval.follows import Follows
 from mainstem.retrieval.trained import Retrieval
+from mainstem.stacks.controlling import control_of
 from mainstem.stacks.neutral import CONNECTED, Connection, surface_values
 from mainstem.stacks.ranker import CalibratedRanker
 from mainstem.stacks.retrieving import QUOTAS, sources_of, union_of
-from mainstem.stacks.rule_chain import ControlFiles, RuleChain, rule_chain
+from mainstem.stacks.rule_chain import ControlFiles
 from mainstem.stacks.stage import Stack
 from mainstem.stacks.viewer import LiveFeatures
 from mainstem.value.expression import SurfaceValues
@@ -46,9 +42,7 @@ def unified(
     state.finish(now_ms)
     withdrawn = Withdrawn(len(catalog.items))
     sources = sources_of(catalog, features, settings, retrieval, withdrawn)
-    attributes = ItemAttributes(catalog)
-    groups = item_groups(settings.groups, attributes)
-    chain = rule_chain(catalog, settings, withdrawn, attributes, groups, files)
+    control, chain = control_of(catalog, settings, [one.name for one in sources], withdrawn, files)
     return Stack(
         name="unified",
         catalog=catalog,
@@ -59,7 +53,7 @@ def unified(
         value=SurfaceValues(
             surface_values(settings), PREDICTIONS, {CONNECTED: Connection(np.asarray(catalog.items.creator))}
         ),
-        control=_control(catalog, settings, [one.name for one in sources], attributes, groups, chain),
+        control=control,
         memories=(features, follows),
         quotas={name: {**QUOTAS, **one.sources} for name, one in surfaces.items()},
         rank={name: one.rank for name, one in surfaces.items()},
@@ -68,30 +62,4 @@ def unified(
         guards=chain.guards,
         claims=chain.memory,
         blocking=chain.blocking,
-    )
-
-
-def _control(
-    catalog: Catalog,
-    settings: Settings,
-    sources: list[str],
-    attributes: ItemAttributes,
-    groups: dict[str, Group],
-    chain: RuleChain,
-) -> SurfaceControl:
-    items = catalog.items
-    originals = originals_of(items.canonical_row).rows  # a repost takes its original's creator's place
-    slates: dict[str, SlateRules] = {}
-    for name, surface in settings.served().items():
-        slates[name] = slate_rules(surface, f"surfaces.{name}", sources, QUOTAS, groups, attributes)
-    named = {name for rules in slates.values() for name in (*rules.cap_of(), *rules.gap_of())} - {CREATOR}
-    return SurfaceControl(
-        chain.filters,
-        slates,
-        np.asarray(items.creator)[originals],
-        np.asarray(items.category),
-        settings.seed,
-        attributes={name: attributes.codes(name) for name in named},
-        vectors=items.content,
-        boosts=chain.boosts,
     )
