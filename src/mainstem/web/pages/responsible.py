@@ -76,7 +76,8 @@ def _risks(risks: list[Found]) -> Table:
             "found": _between(risk),
             "declared": f"{risk['bound']} {risk['threshold']:g}",
             "state": risk["state"],
-            "where": risk["note"],
+            # What a canary found stands in a table of its own, below.
+            "where": "" if risk["name"].startswith("leak") else risk["note"],
         }
         for risk in risks
     )
