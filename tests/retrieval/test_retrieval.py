@@ -142,6 +142,16 @@ def test_new_items_are_offered_by_content_until_they_were_shown_enough(vectors):
     assert source.retrieve(ask(now_ms=2_001_000), Person(), 9).rows.tolist() == [5, 4]
 
 
+def test_of_many_new_items_the_newest_are_looked_at(vectors, monkeypatch):
+    monkeypatch.setattr("mainstem.retrieval.learned_sources.MOST_NEW", 4)
+    source = Fresh(
+        vectors, Period(lambda _: np.zeros(500), 1_000), np.arange(500), lambda liked: vectors[liked[0]] if len(liked) else None,
+        NOBODY_SEES,
+    )  # fmt: skip
+    assert source.retrieve(ask(), Person(), 9).rows.tolist() == [499, 498, 497, 496]
+    assert sorted(source.retrieve(ask(), liking(3), 9).rows.tolist()) == [496, 497, 498, 499]
+
+
 def test_interests_give_items_in_proportion_to_the_taste():
     interest_of = np.repeat([0, 1, 2, -1], 25)
     source = Interests(interest_of, Fixed(100 - np.arange(100.0)), NOBODY_SEES, top=2, smoothing=0.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,6 +144,10 @@ class Encoded:
         return held
 
 
+MOST_NEW: Final = 16_384
+"""Items that count as new at once, the newest first: every request looks at each of them."""
+
+
 class Fresh:
     """New items by what they are: hardly shown yet, so nothing but their content speaks for them.
 
@@ -191,7 +195,8 @@ class Fresh:
     def _renew(self, shown: Floats, now_ms: int) -> None:
         """Which items are new now: those that were shown enough leave, those whose time has come join."""
         new = np.flatnonzero((shown <= self._most) & (self._created_ms <= now_ms))
-        self._newest = new[np.lexsort((new, -self._created_ms[new]))]
+        self._newest = new[np.lexsort((new, -self._created_ms[new]))][:MOST_NEW]
+        new = np.sort(self._newest)
         self._index = ExactIndex(self._vectors.shape[1])
         self._index.add(new, self._vectors[new])
         self._made_of = shown
