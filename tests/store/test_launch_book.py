@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from mainstem.base.errors import StoreError
-from mainstem.store.launch_book import LaunchBook, Move, Started
+from mainstem.store.launch_book import DayLook, LaunchBook, Move, Started
 
+LOOK = DayLook(1, 2_000, 17)
 STARTED = Started("one", b"{}", "abc", 1_000, {"audience": {"feed": 10}})
 
 
@@ -25,7 +26,7 @@ def book_of(folder: Path, surfaces: tuple[str, ...] = ("feed", "pages")) -> Laun
     return book
 
 
-def forward(book: LaunchBook, surface: str = "feed", look: int = 0) -> Move:
+def forward(book: LaunchBook, surface: str = "feed", look: DayLook | None = None) -> Move:
     at = next(one for one in book.placements("one") if one.surface == surface)
     return Move(surface, "pilot", "forward", 2_000, at.number, at.step + 1, 0.01, "ramp", "held", {"z": 1.5}, look)
 
@@ -33,12 +34,12 @@ def forward(book: LaunchBook, surface: str = "feed", look: int = 0) -> Move:
 def test_an_act_and_its_place_are_one(tmp_path: Path) -> None:
     book = book_of(tmp_path)
     before = book.version()
-    assert book.act("one", forward(book, look=1))
+    assert book.act("one", forward(book, look=LOOK))
     feed, pages = book.placements()
     assert (feed.surface, feed.step, feed.share, feed.state) == ("feed", 1, 0.01, "ramp")
     assert (pages.surface, pages.step, pages.share) == ("pages", 0, 0.0)
     assert book.version() > before
-    assert book.looks("one", "feed") == [2_000]
+    assert book.looks("one", "feed") == [LOOK]
     assert [one.action for one in book.acts("one")] == ["start", "start", "forward"]
     book.check("one")
 
@@ -111,7 +112,7 @@ class Dying(sqlite3.Connection):
 book = kept.LaunchBook(Path(sys.argv[1]))
 kept.sqlite3.connect = lambda *a, **k: real(*a, factory=Dying, **k)
 at = book.placements("one")[0]
-book.act("one", kept.Move("feed", "pilot", "forward", 2_000, at.number, 1, 0.01, "ramp", "held", {}, 1))
+book.act("one", kept.Move("feed", "pilot", "forward", 2_000, at.number, 1, 0.01, "ramp", "held", {}, kept.DayLook(1, 2_000, 17)))
 """
 
 
@@ -128,7 +129,7 @@ def test_killed_at_any_statement_an_act_is_whole_or_not_there(tmp_path: Path) ->
         assert (len(again.acts("one")) == 3) == done == bool(again.looks("one", "feed"))
         again.check("one")
         if not done:
-            assert again.act("one", forward(again, look=1))
+            assert again.act("one", forward(again, look=LOOK))
         assert again.placements("one")[0].step == 1
         assert len(again.acts("one")) == 3
     assert died >= 5

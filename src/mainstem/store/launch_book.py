@@ -38,7 +38,8 @@ CREATE TABLE IF NOT EXISTS acts (
     PRIMARY KEY (launch, number)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS looks (
-    launch TEXT, surface TEXT, number INTEGER, at_ms INTEGER NOT NULL, PRIMARY KEY (launch, surface, number)
+    launch TEXT, surface TEXT, number INTEGER, at_ms INTEGER NOT NULL, seen INTEGER NOT NULL,
+    PRIMARY KEY (launch, surface, number)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS seats (
     launch TEXT PRIMARY KEY, holder TEXT NOT NULL, until_ms INTEGER NOT NULL, turn INTEGER NOT NULL, seen_ms INTEGER NOT NULL
@@ -99,13 +100,26 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class DayLook:
+    """A daily look that was taken: its day since the first unit was exposed, when, and how much of the log it saw.
+
+    Attributes:
+        seen: The log's offset; what came in later belongs to the next look, so that a look read again is the same look.
+    """
+
+    number: int
+    at_ms: int
+    seen: int
+
+
+@dataclass(frozen=True, slots=True)
 class Move:
     """An act that is to be done.
 
     Args:
         expected: The number of the act that the deciding place came from.
         step, share, state: Where it leads.
-        look: The daily look that it was decided at; that look is then taken for good. 0 for none.
+        look: The daily look that it was decided at, taken for good with it; None for none.
     """
 
     surface: str
@@ -118,7 +132,7 @@ class Move:
     state: str
     reason: str
     evidence: dict[str, Any]
-    look: int = 0
+    look: DayLook | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,21 +257,25 @@ class LaunchBook:
             _record(db, launch, move, row[1])
         return True
 
-    def take_look(self, launch: str, surface: str, number: int, at_ms: int, seat: Seat) -> bool:
+    def take_look(self, launch: str, surface: str, look: DayLook, seat: Seat) -> bool:
         """Takes a daily look for good, when nothing was to be done at it; False when it was taken already."""
         with self._write() as db:
             _check_seat(db, seat)
             return bool(
-                db.execute("INSERT OR IGNORE INTO looks VALUES (?, ?, ?, ?)", (launch, surface, number, at_ms)).rowcount
+                db.execute(
+                    "INSERT OR IGNORE INTO looks VALUES (?, ?, ?, ?, ?)",
+                    (launch, surface, look.number, look.at_ms, look.seen),
+                ).rowcount
             )
 
-    def looks(self, launch: str, surface: str) -> list[int]:
-        """When the daily looks at a surface were taken, in ms, in order."""
+    def looks(self, launch: str, surface: str) -> list[DayLook]:
+        """The daily looks at a surface, in order."""
         with self._open() as db:
             found = db.execute(
-                "SELECT at_ms FROM looks WHERE launch = ? AND surface = ? ORDER BY number", (launch, surface)
+                "SELECT number, at_ms, seen FROM looks WHERE launch = ? AND surface = ? ORDER BY number",
+                (launch, surface),
             )
-            return [at_ms for (at_ms,) in found]
+            return [DayLook(*row) for row in found]
 
     def acts(self, launch: str) -> list[Entry]:
         """The audit, in order."""
@@ -267,7 +285,9 @@ class LaunchBook:
                 " WHERE launch = ? ORDER BY number",
                 (launch,),
             )
-            return [Entry(*told, evidence=msgspec.json.decode(evidence), digest=digest) for *told, evidence, digest in rows]
+            return [
+                Entry(*told, evidence=msgspec.json.decode(evidence), digest=digest) for *told, evidence, digest in rows
+            ]
 
     def check(self, launch: str) -> None:
         """Is the audit whole and as it was written?
@@ -370,7 +390,11 @@ def _record(db: sqlite3.Connection, launch: str, move: Move, before: float) -> N
         (launch, move.surface, move.step, move.share, move.state, move.at_ms, move.reason, number),
     )
     if move.look:
-        db.execute("INSERT OR IGNORE INTO looks VALUES (?, ?, ?, ?)", (launch, move.surface, move.look, move.at_ms))
+        look = move.look
+        db.execute(
+            "INSERT OR IGNORE INTO looks VALUES (?, ?, ?, ?, ?)",
+            (launch, move.surface, look.number, look.at_ms, look.seen),
+        )
     db.execute(f"PRAGMA user_version = {_version(db) + 1}")
 
 
