@@ -9,7 +9,7 @@ to their owners is a false page. In time is at most one day after the promised d
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import numpy as np
 
@@ -76,7 +76,8 @@ def _evidence(i: int, kind: str, day: int, at: int) -> list[Evidence]:
     if last is None:
         return []
     value = 0.0 if kind == "red" and at >= day else 1.0
-    return [Evidence(id=f"e{i}", kind="parity", about=f"s{i}", value=value, on=START + timedelta(days=last))]
+    at_midnight = datetime.combine(START + timedelta(days=last), time(), UTC)
+    return [Evidence(id=f"e{i}", kind="parity", about=f"s{i}", value=value, at=at_midnight)]
 
 
 def main() -> None:

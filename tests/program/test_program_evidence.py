@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 import msgspec
@@ -30,8 +30,12 @@ PLAN = parse_program(
 )
 
 
+def noon(days_ago: float) -> datetime:
+    return datetime.combine(TODAY, time(12), UTC) - timedelta(days=days_ago)
+
+
 def shown(days_ago: float, value: float = 1.0, kind: str = "parity", about: str = "feed") -> Evidence:
-    return Evidence(id="p1", kind=kind, about=about, value=value, on=TODAY - timedelta(days=days_ago))
+    return Evidence(id="p1", kind=kind, about=about, value=value, at=noon(days_ago))
 
 
 @pytest.mark.parametrize(
@@ -59,7 +63,7 @@ def test_only_young_evidence_within_its_bounds_is_green(evidence, colour):
 @given(st.lists(st.tuples(st.integers(-3, 30), st.floats(0, 2)), max_size=6))
 def test_stale_is_never_green(given_records):
     records = [
-        Evidence(id=f"r{i}", kind="parity", about="feed", value=value, on=TODAY - timedelta(days=age))
+        Evidence(id=f"r{i}", kind="parity", about="feed", value=value, at=noon(age))
         for i, (age, value) in enumerate(given_records)
     ]
     (state,) = gate_states(PLAN, records, TODAY)
@@ -74,6 +78,30 @@ def test_stale_is_never_green(given_records):
 def test_a_newer_red_outweighs_an_older_green():
     old, new = shown(3), msgspec.structs.replace(shown(1, 0.2), id="p2")
     assert gate_states(PLAN, [new, old], TODAY)[0].colour == "red"
+
+
+def test_a_record_in_doubt_is_grey_and_no_older_one_stands_in_for_it():
+    old, new = shown(3), msgspec.structs.replace(shown(1), id="p2")
+    assert gate_states(PLAN, [old, new], TODAY)[0].colour == "green"
+    (state,) = gate_states(PLAN, [old, new], TODAY, {"p2": "parity.json changed since"})
+    assert (state.colour, state.record) == ("grey", "p2")
+    assert "changed since" in state.sentence
+
+
+def test_of_equal_times_the_later_record_counts():
+    good, bad = shown(1), msgspec.structs.replace(shown(1, 0.2), id="a-first-by-name")
+    assert gate_states(PLAN, [good, bad], TODAY)[0].colour == "red"
+    assert gate_states(PLAN, [bad, good], TODAY)[0].colour == "green"
+
+
+def test_a_gate_may_ask_for_a_real_log():
+    made = msgspec.structs.replace(shown(1), made=True)
+    (state,) = gate_states(PLAN, [made], TODAY)
+    assert state.colour == "green"
+    assert "made world" in state.sentence
+    asking = parse_program(SMALL.replace('kind = "parity"', 'kind = "parity", real = true'))
+    assert gate_states(asking, [made], TODAY)[0].colour == "grey"
+    assert gate_states(asking, [shown(1)], TODAY)[0].colour == "green"
 
 
 def test_who_hears_of_a_blocker():

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 from program_plans import SMALL
@@ -19,7 +19,7 @@ from mainstem.program.worlds import simulate
 
 PLAN = parse_program(SMALL + '[goals.cost]\nhalf = "2026H1"\nunit = "GPU-h"\ntarget = 100\n')
 TODAY = date(2026, 1, 20)
-SHOWN = [Evidence(id="p1", kind="parity", about="feed", value=0.995, on=date(2026, 1, 18))]
+SHOWN = [Evidence(id="p1", kind="parity", about="feed", value=0.995, at=datetime(2026, 1, 18, tzinfo=UTC))]
 WORLDS = simulate(PLAN, worlds=500)
 
 

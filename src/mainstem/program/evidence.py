@@ -1,44 +1,34 @@
-"""Which milestones have been shown, by records with a value, a date and an age limit; never by opinion.
+"""Which milestones have been shown, by records with a value, a time and an age limit; never by opinion.
 
 A gate is **green** when its newest record is young enough and within its bounds, **red** when it is young enough and is not,
-and **grey** when there is none, it is too old, or it is dated after today. Stale is never green.
+and **grey** when there is none, it is too old, it is dated after today, or it is in doubt: the file it rests on changed since.
+Stale is never green, and neither is a record in doubt: an older one does not stand in for it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Final
+from types import MappingProxyType
+from typing import Any, Final
 
 import msgspec
 
 from mainstem.base.errors import ProgramError
+from mainstem.base.evidence import Evidence
+from mainstem.base.evidence_chain import read_records
 from mainstem.program.checks import link_parts
-from mainstem.program.records import Gate, Program, Record
+from mainstem.program.records import Gate, Program
+
+__all__ = ("Evidence", "escalations", "gate_states", "milestone_colours", "read_evidence", "waiting_on")
 
 GREEN: Final = "green"
 RED: Final = "red"
 GREY: Final = "grey"
-
-
-class Evidence(Record, frozen=True, kw_only=True):
-    """One record that a machine made: what was measured, of what, when."""
-
-    id: str
-    """By which reports cite it."""
-    kind: str
-    """parity, launch, slo, capacity, rollback, responsible, or a word of your own."""
-    about: str = ""
-    """Of what: a surface, or the id of an SLO."""
-    value: float
-    """What was measured; for a yes or no, 1 or 0."""
-    on: date
-    """When it was measured."""
-    source: str = ""
-    """The file or command it came from."""
+_NO_DOUBTS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,23 +59,24 @@ class Escalation:
 
 
 def read_evidence(file: Path) -> list[Evidence]:
-    """The records of a file with one JSON object a line.
+    """The records of a file: a workspace's ``records.jsonl``, or lines that another tool wrote, one JSON object each.
+
+    A line of another tool may say ``on`` (a day, taken as its beginning in UTC) where ours say ``at``.
 
     Raises:
         ProgramError: The file is not there, or a line is no record (``program-040``), or an id comes twice (``program-041``).
+        EvidenceError: A workspace's file was tampered with (``evidence-020``, ``evidence-021``).
     """
     if not file.is_file():
         raise ProgramError(f"found no {file}, expected evidence", code="program-040", hint="one JSON record a line")
+    lines = file.read_text(encoding="utf-8").splitlines()
+    if lines and lines[0].startswith('{"n":0,"previous":'):
+        return list(read_records(file).records)
     out: dict[str, Evidence] = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        try:
-            one = msgspec.json.decode(line, type=Evidence)
-        except (msgspec.DecodeError, msgspec.ValidationError) as error:
-            raise ProgramError(
-                f"{file}:{number}: {error}", code="program-040", hint="expected id, kind, about, value and on"
-            ) from None
+        one = _outside(line, f"{file}:{number}")
         if one.id in out:
             raise ProgramError(
                 f"{file}:{number}: the id {one.id!r} comes twice", code="program-041", hint="records are never replaced"
@@ -94,11 +85,37 @@ def read_evidence(file: Path) -> list[Evidence]:
     return list(out.values())
 
 
-def gate_states(program: Program, evidence: Iterable[Evidence], today: date) -> list[GateState]:
-    """How each gate of each milestone stands today."""
-    records = sorted(evidence, key=lambda one: (one.on, one.id))
+def _outside(line: str, where: str) -> Evidence:
+    """A record as another tool writes it."""
+    try:
+        told: Any = msgspec.json.decode(line)
+        if isinstance(told, dict) and "on" in told and "at" not in told:
+            day = msgspec.convert(told.pop("on"), date)
+            told["at"] = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        one = msgspec.convert(told, Evidence)
+        if not one.id:
+            raise msgspec.ValidationError("found no id")
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise ProgramError(
+            f"{where}: {error}", code="program-040", hint="expected id, kind, about, value and at (or on)"
+        ) from None
+    return one
+
+
+def gate_states(
+    program: Program, evidence: Iterable[Evidence], today: date, doubts: Mapping[str, str] = _NO_DOUBTS
+) -> list[GateState]:
+    """How each gate of each milestone stands today.
+
+    Args:
+        program: The plan.
+        evidence: What was measured; of equal times the later in this order counts.
+        today: The day.
+        doubts: By a record's id, why it no longer counts, such as that its file changed since.
+    """
+    records = sorted(evidence, key=lambda one: one.at)
     return [
-        _state(program, name, gate, records, today)
+        _state(program, name, gate, records, today, doubts)
         for name, one in sorted(program.milestones.items())
         for gate in one.gates
     ]
@@ -113,30 +130,43 @@ def milestone_colours(states: Iterable[GateState]) -> dict[str, str]:
     return worst
 
 
-def _state(program: Program, milestone: str, gate: Gate, records: list[Evidence], today: date) -> GateState:
+def _state(
+    program: Program, milestone: str, gate: Gate, records: list[Evidence], today: date, doubts: Mapping[str, str]
+) -> GateState:
     what = f"{gate.kind} of {gate.about}" if gate.about else gate.kind
     owner = program.owner_of(milestone)
     fitting = [one for one in records if one.kind == gate.kind and one.about == gate.about]
-    known = [one for one in fitting if one.on <= today]
+    known = [one for one in fitting if one.day <= today]
     if not known:
-        ahead = f", but {fitting[-1].id} is dated {fitting[-1].on}, after today" if fitting else ""
+        ahead = f", but {fitting[-1].id} is dated {fitting[-1].day}, after today" if fitting else ""
         told = f"milestones.{milestone}: no evidence of {what}{ahead}."
         return GateState(milestone, gate.kind, gate.about, GREY, "", None, None, owner, told)
     newest = known[-1]
-    age = (today - newest.on).days
-    bounds = _bounds(gate)
-    if age > gate.max_age_days:
-        colour, judged = GREY, f"stale: {age} days old, {gate.max_age_days:g} allowed"
-    elif not math.isfinite(newest.value) or not _within(newest.value, gate):
-        colour, judged = RED, f"not {bounds}"
-    else:
-        colour, judged = GREEN, f"{bounds}, {age} days old"
+    age = (today - newest.day).days
+    colour, judged = _judged(gate, newest, age, doubts.get(newest.id, ""))
     told = f"milestones.{milestone}: {what} is {newest.value:g} ({newest.id}), {judged}."
     return GateState(milestone, gate.kind, gate.about, colour, newest.id, newest.value, age, owner, told)
 
 
+def _judged(gate: Gate, newest: Evidence, age: int, doubt: str) -> tuple[str, str]:
+    """The colour of a gate by its newest record, and why."""
+    bounds, made = _bounds(gate), ", in a made world" if newest.made else ""
+    if doubt:
+        return GREY, f"in doubt: {doubt}"
+    if age > gate.max_age_days:
+        return GREY, f"stale: {age} days old, {gate.max_age_days:g} allowed"
+    if gate.real and newest.made:
+        return GREY, "measured in a made world, and the gate asks for a real log"
+    if not math.isfinite(newest.value) or not _within(newest.value, gate):
+        return RED, f"not {bounds}{made}"
+    return GREEN, f"{bounds}, {age} days old{made}"
+
+
 def _bounds(gate: Gate) -> str:
-    named = zip(("at least", "at most"), _limits(gate), strict=True)
+    low, high = _limits(gate)
+    if low is not None and low == high:
+        return f"{low:g}"
+    named = (("at least", low), ("at most", high))
     return " and ".join(f"{name} {limit:g}" for name, limit in named if limit is not None)
 
 

@@ -92,6 +92,8 @@ class Gate(Record, frozen=True, kw_only=True):
     """The value's upper bound."""
     max_age_days: float = 14.0
     """Older evidence is stale."""
+    real: bool = False
+    """Whether evidence of a made world leaves it grey."""
 
 
 class Milestone(Record, frozen=True, kw_only=True):
