@@ -42,6 +42,25 @@ class QuantileEffect:
     difference: Interval
 
 
+@dataclass(frozen=True, slots=True)
+class QuantileFigure:
+    """One quantile of one arm as a figure with an error, for statistics that follow it from look to look.
+
+    Attributes:
+        value: The quantile.
+        error: Its standard error over units.
+        units: Those with a measurement, in order.
+        pulls: How each of them pulls on the value; their squares add up to the error's.
+
+    Shapes: units, pulls ``[units]``.
+    """
+
+    value: float
+    error: float
+    units: NDArray[np.generic]
+    pulls: Floats
+
+
 class Measurements:
     """The measurements of one arm, sorted once for any number of quantiles.
 
@@ -64,7 +83,7 @@ class Measurements:
                 code="launch-067",
                 hint="a request that never ended has no latency: count it in a metric of failures",
             )
-        _, codes = np.unique(units, return_inverse=True)
+        self._units, codes = np.unique(units, return_inverse=True)
         self._per_unit = np.bincount(codes) if len(codes) else np.zeros(0, np.int64)
         if len(self._per_unit) < FEWEST_UNITS:
             raise LaunchError(
@@ -94,14 +113,44 @@ class Measurements:
             self.at(quantile - reach), mid, self.at(quantile + reach), level, self.units, "units as clusters, Woodruff"
         )
 
+    def figure(self, quantile: float) -> QuantileFigure:
+        """A quantile with its error and what each unit has to do with it.
+
+        How far the value moves for a share of measurements is read one standard error to either side; where measurements
+        are whole numbers and nothing moves within that, farther out.
+
+        Raises:
+            LaunchError: The data do not reach a standard error beyond the quantile, or do not vary there (``launch-110``).
+        """
+        value = self.at(quantile)
+        step = self._share_error(value, quantile)
+        for times in (1, 2, 4, 8):
+            low, high = self.at(quantile - times * step), self.at(quantile + times * step)
+            if high > low or not math.isfinite(high - low):
+                break
+        error = (high - low) / (2 * times)
+        if not 0 < error < math.inf:
+            raise LaunchError(
+                f"found {len(self._values)} measurements of {self.units} units around quantile {quantile:g}, from {low:g} to "
+                f"{high:g}; expected them to reach a standard error beyond it and to vary there",
+                code="launch-110",
+                hint="wait for more units, or promise a quantile nearer to the middle",
+            )
+        pulls = -self._apart(value)
+        return QuantileFigure(value, error, self._units, pulls * (error / math.sqrt(float((pulls**2).sum()))))
+
+    def _apart(self, point: float) -> Floats:
+        """How many more measurements each unit has at or below a point than its share of them."""
+        below = int(np.searchsorted(self._values, point, side="right"))
+        mine = np.bincount(self._codes[:below], minlength=self.units)
+        return mine - below / len(self._values) * self._per_unit
+
     def _share_error(self, point: float, share: float) -> float:
         """The standard error of the share of measurements at or below a point: a ratio of sums over units.
 
         Never below that of so many independent measurements: at the largest value nothing is above it to vary.
         """
-        below, count, units = int(np.searchsorted(self._values, point, side="right")), len(self._values), self.units
-        mine = np.bincount(self._codes[:below], minlength=units)
-        apart = mine - below / count * self._per_unit
+        apart, count, units = self._apart(point), len(self._values), self.units
         clustered = math.sqrt(units / (units - 1) * float((apart**2).sum())) / count
         return max(clustered, math.sqrt(share * (1 - share) / count))
 

@@ -59,16 +59,26 @@ def returning_users(runs: int, seed: int) -> Iterator[Characteristic]:
 def case_pulls(
     count: int, back: float, taste: float, averaged: bool, rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
-    """Pulls of made users, and how many had been seen by each day.
+    """Pulls of made users, and how many had been seen by each day; see ``case_values``.
+
+    Shapes: ``[users, days]`` and ``[days]``.
+    """
+    values, seen = case_values(count, back, taste, averaged, rng)
+    return mean_pulls(values, seen), seen.sum(0).astype(np.float64)
+
+
+def case_values(
+    count: int, back: float, taste: float, averaged: bool, rng: np.random.Generator
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """What made users are worth by each day, and whether they had been seen by then.
 
     Users arrive as ``day ** .6`` and come back each day with a fixed chance. A visit is worth 1, the user's taste and luck.
 
-    Shapes: ``[users, days]`` and ``[days]``.
+    Shapes: both ``[users, days]``.
     """
     first = np.searchsorted((np.arange(1, DAYS + 1) / DAYS) ** _GROWTH, rng.random(count))
     day = np.arange(DAYS)
     visits = (rng.random((count, DAYS)) < back) & (day > first[:, None]) | (day == first[:, None])
     worth = 1.0 + taste * rng.standard_normal((count, 1)) + rng.standard_normal((count, DAYS))
     total, times, seen = (worth * visits).cumsum(1), visits.cumsum(1), day >= first[:, None]
-    values = total / np.maximum(times, 1) if averaged else total
-    return mean_pulls(values, seen), seen.sum(0).astype(np.float64)
+    return total / np.maximum(times, 1) if averaged else total, seen
