@@ -23,12 +23,22 @@ from mainstem.base.evidence_chain import read_records
 from mainstem.program.checks import link_parts
 from mainstem.program.records import Gate, Program
 
-__all__ = ("Evidence", "escalations", "gate_states", "milestone_colours", "read_evidence", "waiting_on")
+__all__ = (
+    "NO_DOUBTS",
+    "Evidence",
+    "GateState",
+    "escalations",
+    "gate_states",
+    "milestone_colours",
+    "read_evidence",
+    "waiting_on",
+)
 
 GREEN: Final = "green"
 RED: Final = "red"
 GREY: Final = "grey"
-_NO_DOUBTS: Final[Mapping[str, str]] = MappingProxyType({})
+NO_DOUBTS: Final[Mapping[str, str]] = MappingProxyType({})
+"""Every record counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +113,7 @@ def _outside(line: str, where: str) -> Evidence:
 
 
 def gate_states(
-    program: Program, evidence: Iterable[Evidence], today: date, doubts: Mapping[str, str] = _NO_DOUBTS
+    program: Program, evidence: Iterable[Evidence], today: date, doubts: Mapping[str, str] = NO_DOUBTS
 ) -> list[GateState]:
     """How each gate of each milestone stands today.
 

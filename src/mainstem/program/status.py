@@ -6,14 +6,14 @@ A report is sentences under headings. Markdown and HTML are two ways to print th
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
 from mainstem.base.errors import ProgramError, did_you_mean
 from mainstem.program.critical_path import schedule_network
-from mainstem.program.evidence import Evidence, escalations, gate_states, milestone_colours
+from mainstem.program.evidence import NO_DOUBTS, Evidence, GateState, escalations, gate_states, milestone_colours
 from mainstem.program.moved import Moved
 from mainstem.program.network import calendar_of, network_of
 from mainstem.program.records import Program
@@ -76,6 +76,7 @@ def write_report(
     evidence: Iterable[Evidence] = (),
     moved: Moved | None = None,
     milestone: str = "",
+    doubts: Mapping[str, str] = NO_DOUBTS,
 ) -> Report:
     """The report of one form.
 
@@ -87,6 +88,7 @@ def write_report(
         evidence: What has been shown.
         moved: What moved since the last one; None is stated as absent.
         milestone: Which milestone a launch note is about.
+        doubts: By a record's id, why it no longer counts.
 
     Raises:
         ProgramError: No such form (``program-050``), or no such milestone (``program-005``).
@@ -97,14 +99,14 @@ def write_report(
         raise ProgramError(
             f"{milestone!r} is no milestone", code="program-005", hint=did_you_mean(milestone, program.milestones)
         )
-    shown = list(evidence)
+    states = gate_states(program, evidence, today, doubts)
     only = (milestone,) if form == "launch-note" else tuple(sorted(program.milestones))
     parts = [
         ("When it lands", _landings(program, found, only)),
-        ("What has been shown", _gates(program, shown, today, only)),
+        ("What has been shown", _gates(states, only)),
     ]
     if form != "launch-note":
-        parts += [("Goals", _goals(program)), ("Who has to act", _acts(program, shown, today))]
+        parts += [("Goals", _goals(program)), ("Who has to act", _acts(program, states, today))]
     if form == "weekly":
         parts += [
             ("What moved", _moves(moved)),
@@ -136,8 +138,8 @@ def _landings(program: Program, found: Worlds, only: tuple[str, ...]) -> list[Se
     return out or [Sentence("No milestone is in the plan.", "program", "absent")]
 
 
-def _gates(program: Program, evidence: list[Evidence], today: date, only: tuple[str, ...]) -> list[Sentence]:
-    states = [one for one in gate_states(program, evidence, today) if one.milestone in only]
+def _gates(found: list[GateState], only: tuple[str, ...]) -> list[Sentence]:
+    states = [one for one in found if one.milestone in only]
     colours = milestone_colours(states)
     out = [Sentence(f"{name} is {colours[name]}.", f"milestones.{name}", colours[name]) for name in sorted(colours)]
     for one in states:
@@ -164,8 +166,8 @@ def _goals(program: Program) -> list[Sentence]:
     return out or [Sentence("No goal is in the plan.", "program", "absent")]
 
 
-def _acts(program: Program, evidence: list[Evidence], today: date) -> list[Sentence]:
-    held = escalations(program, gate_states(program, evidence, today), today)
+def _acts(program: Program, states: list[GateState], today: date) -> list[Sentence]:
+    held = escalations(program, states, today)
     out = [Sentence(f"{one.to or 'Nobody'} hears: {one.sentence}", one.what, str(one.age_days)) for one in held]
     return out or [Sentence("Nothing has to be escalated today.", "program", "0")]
 
