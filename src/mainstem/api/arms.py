@@ -1,0 +1,199 @@
+"""Who serves this request, and as which arm is it counted? The book of launches as a server reads it, request by request.
+
+While the book cannot be read, what was last known holds for a declared time; after that nobody is on the new stack any more.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import msgspec
+
+from mainstem.base.errors import MainstemError
+from mainstem.launch.assignment import TREATMENT, Launch, Segment, ramp
+from mainstem.launch.one_unit import Line, OneArm, OneOrigin
+from mainstem.launch.plan_file import Plan
+from mainstem.launch.slowed import DOSE, MS_PER_DAY, slowed_arms
+from mainstem.store.launch_book import Placement
+
+PATIENCE_S: Final = 60.0
+"""How long what was last known of a book holds after it could be read for the last time."""
+LANDED: Final = "landed"
+OVER: Final = frozenset({LANDED, "rolled back", "stopped"})
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """How one request of a launched surface is served.
+
+    Attributes:
+        arm: What its impression is counted as; empty for a unit in no arm.
+        legacy: The legacy stack that carries the unit; empty when no legacy stack is known.
+        ours: Whether the unified stack answers; else the legacy stack does.
+        shadow: Whether nobody is served by the unified stack yet, and a share of requests is mirrored to it.
+        dose_ms: How long the answer is held back on purpose; 0 for arms that are not a dose.
+        reason: Why it is served otherwise than the launch says; empty when it is not.
+    """
+
+    launch: str
+    surface: str
+    arm: str
+    legacy: str
+    ours: bool = False
+    shadow: bool = False
+    dose_ms: float = 0.0
+    reason: str = ""
+
+    @property
+    def label(self) -> str:
+        """The arm as impressions carry it: launch and arm."""
+        return f"{self.launch}.{self.arm}" if self.arm else ""
+
+
+class Watched(Protocol):
+    """The book as it is followed."""
+
+    def look(self) -> tuple[Placement, ...]:
+        """Every placement as of now; the same tuple while nothing was written."""
+        ...
+
+    def first_served_ms(self, launch: str, surface: str) -> int | None:
+        """When units of a surface were first put on the new stack."""
+        ...
+
+
+class _Placed:
+    """One surface of one launch, ready to be asked for units."""
+
+    __slots__ = (
+        "_arm",
+        "_dose_ms",
+        "_name",
+        "_origin",
+        "_shadow",
+        "_slow",
+        "_slow_from_ms",
+        "_slow_until_ms",
+        "_surface",
+    )
+
+    def __init__(self, place: Placement, plan: Plan, first_ms: int | None) -> None:
+        share = 0.0 if place.state in OVER else place.share
+
+        def arms(slowed: tuple[Segment, ...]) -> OneArm:
+            return OneArm(Launch(plan.name, (*ramp(share), *slowed), layer=plan.layer))
+
+        self._name, self._surface = place.launch, place.surface
+        self._origin = OneOrigin(plan, place.surface)
+        self._shadow = share == 0 and place.state not in OVER
+        self._arm = arms(()) if share > 0 else None
+        slowed = slowed_arms(share, plan.latency, first_ms, first_ms or 0)
+        self._slow = arms(slowed) if slowed else None
+        self._slow_from_ms = first_ms or 0
+        self._slow_until_ms = self._slow_from_ms + plan.latency.days * MS_PER_DAY
+        self._dose_ms = plan.latency.dose_ms
+
+    def call(self, unit: int, now_ms: int, reason: str) -> Call:
+        legacy = self._origin.of(unit)
+        if reason or self._arm is None:
+            return Call(self._name, self._surface, "", legacy, shadow=self._shadow and not reason, reason=reason)
+        slowing = self._slow is not None and self._slow_from_ms <= now_ms < self._slow_until_ms
+        arm = (self._slow if slowing and self._slow is not None else self._arm).of(unit) or ""
+        dose_ms = self._dose_ms if arm == DOSE else 0.0
+        return Call(self._name, self._surface, arm, legacy, ours=arm == TREATMENT, dose_ms=dose_ms)
+
+    def legacy(self) -> tuple[str, ...]:
+        return self._origin.names
+
+
+class Arms:
+    """Which arm is each request in? Belongs to the event loop.
+
+    Args:
+        watch: The book.
+        now_ms: The platform's time.
+        remotes: Legacy stacks that can be asked: what is left when a book was there and could never be read.
+        patience_s: See ``PATIENCE_S``.
+        monotonic: Seconds that only go forward.
+    """
+
+    def __init__(
+        self,
+        watch: Watched,
+        now_ms: Callable[[], int],
+        remotes: Iterable[str] = (),
+        *,
+        patience_s: float = PATIENCE_S,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._watch, self._now_ms, self._monotonic = watch, now_ms, monotonic
+        self._remotes = tuple(sorted(remotes))
+        self._patience_s = patience_s
+        self._known: tuple[Placement, ...] | None = None
+        self._placed: Mapping[str, _Placed] = {}
+        self._failed_since: float | None = None
+        self.trouble = ""
+        """Why the book cannot be read; empty while it can."""
+
+    def of(self, surface: str, unit: int) -> Call | None:
+        """How a request is served; None where no launch has a say. Never raises."""
+        reason = self._follow()
+        placed = self._placed.get(surface)
+        if placed is not None:
+            return placed.call(unit, self._now_ms(), reason)
+        return self._blind(surface, unit, reason) if self._known is None else None
+
+    def legacy(self) -> tuple[str, ...]:
+        """Every legacy stack that carries a surface of a launch that is not landed."""
+        self._follow()
+        return tuple(sorted({name for placed in self._placed.values() for name in placed.legacy()}))
+
+    def health(self) -> list[str]:
+        """What is wrong with the book, in words; empty when nothing is."""
+        reason = self._follow()
+        if not self.trouble:
+            return []
+        return [reason or f"the book of launches cannot be read, what was last known holds: {self.trouble}"]
+
+    def _follow(self) -> str:
+        """Takes in what changed; answers why nobody may be on the new stack, or nothing."""
+        try:
+            known = self._watch.look()
+            if known is not self._known:
+                self._placed = self._compiled(known)
+                self._known = known
+        except (MainstemError, msgspec.MsgspecError, OSError) as error:
+            return self._failed(error)
+        self._failed_since, self.trouble = None, ""
+        return ""
+
+    def _compiled(self, known: tuple[Placement, ...]) -> dict[str, _Placed]:
+        """By surface, the launch that has it: one that is not over, else the last one. What has landed is ours wholly."""
+        last: dict[str, Placement] = {}
+        for one in sorted(known, key=lambda one: one.state not in OVER):
+            last[one.surface] = one
+        return {surface: self._compile(one) for surface, one in last.items() if one.state != LANDED}
+
+    def _compile(self, place: Placement) -> _Placed:
+        plan = msgspec.json.decode(place.plan, type=Plan)
+        slows = plan.latency.share > 0 and place.share > 0
+        return _Placed(place, plan, self._watch.first_served_ms(place.launch, place.surface) if slows else None)
+
+    def _failed(self, error: Exception) -> str:
+        now = self._monotonic()
+        if self._failed_since is None:
+            self._failed_since = now
+        self.trouble = str(error)
+        if self._known is not None and now - self._failed_since < self._patience_s:
+            return ""
+        return f"launches: the book cannot be read, so nobody is on the new stack: {error}"[:200]
+
+    def _blind(self, surface: str, unit: int, reason: str) -> Call:
+        """A book is there and was never read: who carries the unit is not known, only that it is not the new stack."""
+        if not self._remotes:
+            return Call("", surface, "", "", ours=True, reason=reason)
+        at = Line(f"mainstem/origin/{surface}").at(unit)
+        return Call("", surface, "", self._remotes[int(at * len(self._remotes))], reason=reason)
