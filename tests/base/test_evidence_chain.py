@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mainstem.base.errors import EvidenceError
-from mainstem.base.evidence import Evidence, doubt_of, hash_of
+from mainstem.base.evidence import Evidence, doubts_of, hash_of
 from mainstem.base.evidence_chain import START, append_records, read_records
 
 AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -169,13 +169,13 @@ def test_a_time_without_a_zone_is_no_time(file):
 def test_a_file_that_changed_is_in_doubt_and_one_that_only_grows_is_not(tmp_path):
     ledger = tmp_path / "ledger.jsonl"
     ledger.write_bytes(b"one\n")
-    whole = record(file="ledger.jsonl", sha256=hash_of(ledger))
-    grows = record(file="ledger.jsonl", sha256=hash_of(ledger, 4), file_bytes=4)
-    assert [doubt_of(one, tmp_path) for one in (whole, grows, record())] == ["", "", ""]
+    whole = record(id="whole", file="ledger.jsonl", sha256=hash_of(ledger))
+    grows = record(id="grows", file="ledger.jsonl", sha256=hash_of(ledger, 4), file_bytes=4)
+    told = [whole, grows, record(id="bare")]
+    assert doubts_of(told, tmp_path) == {}
     ledger.write_bytes(b"one\ntwo\n")
-    assert doubt_of(whole, tmp_path) == "ledger.jsonl changed since"
-    assert doubt_of(grows, tmp_path) == ""
+    assert doubts_of(told, tmp_path) == {"whole": "ledger.jsonl changed since"}
     ledger.write_bytes(b"on")
-    assert "changed" in doubt_of(grows, tmp_path)
+    assert doubts_of(told, tmp_path).keys() == {"whole", "grows"}
     ledger.unlink()
-    assert "no longer there" in doubt_of(grows, tmp_path)
+    assert doubts_of(told, tmp_path)["grows"] == "ledger.jsonl is no longer there"

@@ -7,7 +7,9 @@ for it to still hold: the file the number is from, by its hash, the version of t
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -77,16 +79,21 @@ def hash_of(file: Path, first: int = 0) -> str:
     return hashlib.sha256(found).hexdigest() if len(found) == first else ""
 
 
-def doubt_of(record: Evidence, folder: Path) -> str:
-    """Why a record no longer counts, as far as its file tells: ``changed since``, ``no longer there``, or nothing.
+def doubts_of(records: Iterable[Evidence], folder: Path) -> dict[str, str]:
+    """Why records no longer count, by id: their file changed since, or is no longer there. A file is read once.
 
     Args:
-        record: The record.
+        records: With ids.
         folder: Against which a relative file is read: the workspace's.
     """
-    if not record.file or not record.sha256:
-        return ""
-    file = folder / record.file
-    if not file.is_file():
-        return f"{record.file} is no longer there"
-    return "" if hash_of(file, record.file_bytes) == record.sha256 else f"{record.file} changed since"
+    hashed = cache(hash_of)
+    out = {}
+    for one in records:
+        if not one.file or not one.sha256:
+            continue
+        file = folder / one.file
+        if not file.is_file():
+            out[one.id] = f"{one.file} is no longer there"
+        elif hashed(file, one.file_bytes) != one.sha256:
+            out[one.id] = f"{one.file} changed since"
+    return out

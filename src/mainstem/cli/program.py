@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mainstem.cli.options import AsJson, Seed
+from mainstem.cli.options import HERE, AsJson, Folder, Seed
 from mainstem.cli.terminal import NO, Terminal, table
 
 if TYPE_CHECKING:
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="A plan as text: when it lands, what moves it, what has been shown.")
 
 Plan = Annotated[Path, typer.Argument(help="program.toml, or the folder that holds it and program/*.toml.")]
-HERE = Path()
-Proof = Annotated[Path | None, typer.Option("--evidence", help="One JSON record a line: id, kind, about, value, on.")]
+Proof = Annotated[
+    Path | None, typer.Option("--evidence", help="A file of records, one JSON object a line; else the workspace's own.")
+]
 Since = Annotated[
     str | None, typer.Option("--since", help="A git revision of the plan's folder, or another plan's file.")
 ]
@@ -176,18 +177,37 @@ def moved(
 
 
 @app.command()
-def gates(plan: Plan = HERE, evidence: Proof = None, today: Day = None, as_json: AsJson = False) -> None:
-    """Which milestones have been shown, and who has to hear today. Exit code 3 when a gate is not green."""
-    from mainstem.program.evidence import escalations, gate_states, read_evidence
+def gates(
+    plan: Plan = HERE,
+    evidence: Proof = None,
+    workspace: Folder = HERE,
+    head: Annotated[str, typer.Option(help="A hash the records must hold, such as last week's.")] = "",
+    today: Day = None,
+    as_json: AsJson = False,
+) -> None:
+    """Which milestones have been shown, and who has to hear today. Exit code 3 when a gate is not green.
+
+    Every line of the workspace's evidence is judged again: one that was edited, moved or cut off is an error.
+    """
+    from mainstem.program.evidence import escalations, gate_states
     from mainstem.program.plan_file import read_program
+    from mainstem.workspace.evidence_log import evidence_for
+    from mainstem.workspace.layout import Workspace
 
     program = read_program(plan)
     day = _day(program.program.as_of, today)
-    states = gate_states(program, read_evidence(evidence) if evidence else [], day)
+    shown = evidence_for(Workspace.open(workspace), evidence, head)
+    states = gate_states(program, shown.records, day, shown.doubts)
     held = escalations(program, states, day)
     rows = [{"milestone": one.milestone, "colour": one.colour, "why": one.sentence} for one in states]
     told = f"{table(rows)}\n\n{table([{'to': one.to, 'what': one.sentence} for one in held])}"
-    Terminal(as_json=as_json).answer({"gates": list(map(asdict, states)), "escalations": list(map(asdict, held))}, told)
+    terminal = Terminal(as_json=as_json)
+    answer = {"gates": list(map(asdict, states)), "escalations": list(map(asdict, held)), "head": shown.head}
+    terminal.answer(answer, told)
+    if shown.torn:
+        terminal.say(f"{shown.torn} bytes behind the last record: a writer was killed; the next record puts them aside")
+    if shown.head:
+        terminal.say(f"{len(shown.records)} records, head {shown.head}")
     if any(one.colour != "green" for one in states):
         raise typer.Exit(NO)
 
@@ -197,6 +217,7 @@ def report(
     plan: Plan = HERE,
     form: Annotated[str, typer.Option(help="weekly, one-pager or launch-note.")] = "weekly",
     evidence: Proof = None,
+    workspace: Folder = HERE,
     since: Since = None,
     milestone: Annotated[str, typer.Option(help="Which one a launch note is about.")] = "",
     today: Day = None,
@@ -205,17 +226,19 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """A report that writes itself: each sentence with its record and value, what is absent said to be absent."""
-    from mainstem.program.evidence import read_evidence
     from mainstem.program.moved import what_moved
     from mainstem.program.plan_file import read_program
     from mainstem.program.status import write_report
     from mainstem.program.worlds import simulate
+    from mainstem.workspace.evidence_log import evidence_for
+    from mainstem.workspace.layout import Workspace
 
     program = read_program(plan)
     was = what_moved(_earlier(plan, since), program, seed=seed or 0) if since else None
-    shown = read_evidence(evidence) if evidence else []
+    shown = evidence_for(Workspace.open(workspace), evidence)
     day = _day(program.program.as_of, today)
-    made = write_report(program, form, day, simulate(program, seed=seed or 0), shown, was, milestone)
+    worlds = simulate(program, seed=seed or 0)
+    made = write_report(program, form, day, worlds, shown.records, was, milestone, shown.doubts)
     text = made.as_html() if out is not None and out.suffix == ".html" else made.as_markdown()
     if out is not None:
         out.write_text(text, encoding="utf-8")
