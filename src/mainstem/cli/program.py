@@ -248,16 +248,18 @@ def report(
 @app.command()
 def export(
     plan: Plan = HERE,
-    to: Annotated[str, typer.Option(help="github, jira, msproject, json, ical, mermaid or psplib.")] = "github",
+    to: Annotated[
+        str, typer.Option(help="github, github-project, jira, jira-json, msproject, json, ical, mermaid or psplib.")
+    ] = "github",
     out: Annotated[Path | None, typer.Option(help="The file; else stdout.")] = None,
 ) -> None:
     """The plan for another tool; what that tool has no place for is listed on stderr."""
     from mainstem.program.exchange import as_calendar, as_json, as_mermaid, items_of, losses
+    from mainstem.program.formats import WRITERS
     from mainstem.program.levelling import pooled_of
     from mainstem.program.network import network_of
     from mainstem.program.plan_file import read_program
     from mainstem.program.psplib import write_rcp
-    from mainstem.program.trackers import WRITERS
 
     program = read_program(plan)
     whole = {
@@ -280,33 +282,58 @@ def export(
 @app.command(name="import")
 def bring(
     file: Annotated[Path, typer.Argument(help="The other tool's file.", exists=True, dir_okay=False)],
-    kind: Annotated[str, typer.Option("--from", help="github, jira or msproject.")],
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--from", help="github, github-project, jira, jira-json, linear, msproject, taskjuggler or psplib."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="The plan that is made; it must not be there yet.")] = Path("program.toml"),
     start: Annotated[str, typer.Option(help="The plan's first day, YYYY-MM-DD.")] = "",
-    name: Annotated[str, typer.Option(help="What the program is called.")] = "imported",
+    name: Annotated[str, typer.Option(help="What the program is called; the file's own name for it, if any.")] = "",
     days: Annotated[str, typer.Option(help="What a task without an estimate takes, such as 2,4,8.")] = "",
 ) -> None:
-    """A plan from another tool's file. A row that cannot be read is named, and nothing is written."""
-    from mainstem.program.exchange import program_of
+    """A plan from another tool's file; what has no place in a plan is listed on stderr.
+
+    A row that cannot be read is named, and nothing is written.
+    """
+    from mainstem.program.formats import READERS
     from mainstem.program.network import network_of
     from mainstem.program.plan_file import write_program
-    from mainstem.program.trackers import READERS
 
-    if kind not in READERS:
-        raise typer.BadParameter(f"{kind!r}; there are {', '.join(sorted(READERS))}")
+    if kind not in READERS and kind != "psplib":
+        raise typer.BadParameter(f"{kind!r}; there are {', '.join(sorted([*READERS, 'psplib']))}")
     if out.exists():
         raise typer.BadParameter(f"{out} is there already")
+    program, lost = _read_foreign(file, kind, name, start, days)
+    network_of(program)
+    part = out.with_name(f"{out.name}.part")
+    part.write_text(write_program(program), encoding="utf-8")
+    part.replace(out)
+    terminal = Terminal()
+    told = f"{out}: {len(program.tasks)} tasks, {len(program.milestones)} milestones"
+    terminal.answer({"tasks": len(program.tasks)}, told)
+    for one in lost:
+        terminal.say(f"not carried: {one}")
+
+
+def _read_foreign(file: Path, kind: str, name: str, start: str, days: str) -> tuple[Program, tuple[str, ...]]:
+    """The plan of a file, and what it held beside."""
+    from mainstem.program.exchange import program_of
+    from mainstem.program.formats import READERS
+    from mainstem.program.psplib import program_of_psplib
+    from mainstem.program.reading import decode_text, with_ids
+
     try:
         points = [float(one) for one in days.split(",")] if days else None
     except ValueError:
         raise typer.BadParameter(f"{days!r} are no days such as 2,4,8") from None
-    items = READERS[kind](file.read_text(encoding="utf-8"), str(file), points)
-    program = program_of(items, name, _day(None, start or None), str(file))
-    network_of(program)
-    out.write_text(write_program(program), encoding="utf-8")
-    Terminal().answer(
-        {"tasks": len(program.tasks)}, f"{out}: {len(program.tasks)} tasks, {len(program.milestones)} milestones"
-    )
+    first = _day(None, start or None)
+    if kind == "psplib":
+        return program_of_psplib(file, name or file.stem, first), ()
+    found = with_ids(READERS[kind](decode_text(file.read_bytes(), str(file)), str(file), points))
+    first = found.start if found.start is not None and not start else first
+    return program_of(found.items, name or found.name or "imported", first, str(file)), found.lost
 
 
 def _earlier(plan: Path, since: str) -> Program:

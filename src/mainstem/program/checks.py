@@ -10,7 +10,8 @@ from mainstem.base.errors import ProgramError, did_you_mean
 from mainstem.program.durations import three_points
 from mainstem.program.records import TABLES, Program
 
-_ID: Final = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+ID: Final = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
+"""What an id may be."""
 _LINK: Final = re.compile(r"^(?P<id>.+?)(?P<lag>[+-]\d+(?:\.\d+)?)?$")
 
 
@@ -45,7 +46,7 @@ def _check_ids(program: Program, where: str) -> None:
     seen: dict[str, str] = {}
     for kind in TABLES:
         for name in getattr(program, kind):
-            if not _ID.match(name):
+            if not ID.match(name):
                 raise ProgramError(
                     f"{where}: [{kind}.{name}] is no id, expected letters, digits, '-', '_' and '.'",
                     code="program-004",

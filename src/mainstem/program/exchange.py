@@ -29,6 +29,12 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     started: date | None = None
     done: date | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("id", "name", "owner", "workstream"):
+            value = getattr(self, name)
+            if not isinstance(value, str):
+                raise ValueError(f"{name} is {value!r}, expected text")
+
 
 SUBSET: Final = {
     "tasks": ("name", "owner", "workstream", "duration", "after", "started", "done"),

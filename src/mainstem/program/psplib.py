@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mainstem.base.errors import ProgramError
 from mainstem.program.levelling import Pooled
+from mainstem.program.plan_file import convert_program
+from mainstem.program.records import Program
 
 
 def read_psplib(file: Path) -> Pooled:
@@ -27,6 +31,26 @@ def read_psplib(file: Path) -> Pooled:
             code="program-020",
             hint="expected .rcp or .sm",
         ) from None
+
+
+def program_of_psplib(file: Path, name: str, start: date) -> Program:
+    """A plan of a problem: activities ``a001``, pools ``r1``; an activity without days is a milestone.
+
+    Raises:
+        ProgramError: The file is no problem (``program-020``), or what ``convert_program`` raises.
+    """
+    pooled = read_psplib(file)
+    ids = [f"a{at:0{len(str(len(pooled.days)))}d}" for at in range(1, len(pooled.days) + 1)]
+    tables: dict[str, dict[str, Any]] = {"tasks": {}, "milestones": {}}
+    for node, one in enumerate(ids):
+        after = [ids[link] for link in pooled.before[pooled.first[node] : pooled.first[node + 1]]]
+        needs = {f"r{pool}": float(amount) for pool, amount in enumerate(pooled.needs[node], 1) if amount}
+        if pooled.days[node]:
+            tables["tasks"][one] = {"duration": [float(pooled.days[node])], "after": after, "needs": needs}
+        else:
+            tables["milestones"][one] = {"after": after}
+    pools = {f"r{pool}": {"size": float(size)} for pool, size in enumerate(pooled.capacity[0], 1)}
+    return convert_program({"program": {"name": name, "start": start}, "pools": pools} | tables, str(file))
 
 
 def write_rcp(pooled: Pooled) -> str:

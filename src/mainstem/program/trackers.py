@@ -9,27 +9,41 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Iterator
 from datetime import date
 from typing import Any, Final
 from xml.etree import ElementTree
 
 import msgspec
 
-from mainstem.base.errors import ProgramError
 from mainstem.program.checks import link_parts
 from mainstem.program.exchange import Item
+from mainstem.program.reading import Reading, day_of, decode_json, estimated, guarded, link_of, malformed, unread
 
 _MARK: Final = re.compile(r"<!-- mainstem (\{.*?\}) -->", re.S)
 _NS: Final = "http://schemas.microsoft.com/project"
 _DAY_S: Final = 8 * 3600
 _BLOCKS: Final = "Inward issue link (Blocks)"
-_P10, _P90, _WAITS, _STARTED = (
+_P10, _P50, _P90, _WAITS, _STARTED = (
     "Custom field (P10 days)",
+    "Custom field (P50 days)",
     "Custom field (P90 days)",
     "Custom field (Waits)",
     "Custom field (Started)",
 )
+_HEAD: Final = (
+    "Issue key", "Issue Type", "Summary", "Assignee", "Component/s", "Original estimate", "Due date", "Resolved", _P10, _P50,
+    _P90, _STARTED, _WAITS,
+)  # fmt: skip
+_COLUMNS: Final = frozenset([*_HEAD, _BLOCKS])
+_ISSUE: Final = frozenset({"number", "title", "closedAt", "state", "assignees", "labels", "blockedBy", "body"})
+_TASK: Final = frozenset(
+    {
+        "UID", "ID", "Name", "Milestone", "Duration", "Deadline", "ActualStart", "ActualFinish", "PredecessorLink",
+        "ExtendedAttribute",
+    }
+)  # fmt: skip
 _MEMBERS: Final = ("mainstem id", "owner", "workstream", "P10", "P50", "P90")
 
 
@@ -56,26 +70,32 @@ def write_github(items: list[Item]) -> str:
     return json.dumps(out, indent=1, ensure_ascii=False) + "\n"
 
 
-def read_github(text: str, where: str, days: list[float] | None = None) -> list[Item]:
+def read_github(text: str, where: str, days: list[float] | None = None) -> Reading:
     """The items of issues; one that did not come from here is ``issue-N`` and takes ``days``."""
-    try:
-        issues = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise _malformed(f"{where}:{error.lineno}", str(error)) from None
+    issues = decode_json(text, where)
     if not isinstance(issues, list):
-        raise _malformed(f"{where}:1", "expected a list of issues")
+        raise malformed(f"{where}:1", "expected a list of issues")
     named: dict[Any, str] = {}
     marks = []
     for at, issue in enumerate(issues, 1):
         if not isinstance(issue, dict) or "number" not in issue:
-            raise _malformed(f"{where}, issue {at}", "it has no number")
+            raise malformed(f"{where}, issue {at}", "it has no number")
         found = _MARK.search(issue.get("body") or "")
-        marks.append(_guard(f"{where}, issue {at}", lambda found=found: json.loads(found[1]) if found else {}))
+        marks.append(guarded(f"{where}, issue {at}", lambda found=found: json.loads(found[1]) if found else {}))
         named[issue["number"]] = marks[-1].get("id", f"issue-{issue['number']}")
-    return [
-        _guard(f"{where}, issue {at}", lambda issue=issue, mark=mark: _issue(issue, mark, named, days))
+    items = [
+        guarded(f"{where}, issue {at}", lambda issue=issue, mark=mark: _issue(issue, mark, named, days))
         for at, (issue, mark) in enumerate(zip(issues, marks, strict=True), 1)
     ]
+    return Reading(items, tuple(_issues_lost(issues)))
+
+
+def _issues_lost(issues: list[dict[str, Any]]) -> list[str]:
+    labels = sum(not one["name"].startswith("workstream:") for issue in issues for one in issue.get("labels") or [])
+    people = sum(max(len(issue.get("assignees") or []) - 1, 0) for issue in issues)
+    bodies = sum(bool(_MARK.sub("", issue.get("body") or "").strip()) for issue in issues)
+    told = {"labels that name no workstream": labels, "assignees beside the first": people, "bodies": bodies}
+    return [*unread(issues, _ISSUE), *(f"{what} ({n})" for what, n in told.items() if n)]
 
 
 def _issue(issue: dict[str, Any], mark: dict[str, Any], named: dict[Any, str], days: list[float] | None) -> Item:
@@ -84,8 +104,6 @@ def _issue(issue: dict[str, Any], mark: dict[str, Any], named: dict[Any, str], d
     blocked = [named[one] for one in issue.get("blockedBy") or []]
     # The waits stand in the mark; who blocks is what the tool says now.
     waits = {link_parts(link, dict.fromkeys(blocked))[0]: link for link in mark.get("after", [])}
-    if not mark and days is None:
-        raise ValueError("it has no duration; say what such tasks take with --days")
     return msgspec.convert(
         mark
         | {
@@ -93,7 +111,7 @@ def _issue(issue: dict[str, Any], mark: dict[str, Any], named: dict[Any, str], d
             "name": issue.get("title") or "",
             "owner": people[0]["login"] if people else "",
             "workstream": streams[0] if streams else "",
-            "days": mark.get("days", days),
+            "days": mark.get("days", []) if mark else estimated(days),
             "after": [waits.get(one, one) for one in blocked],
             "done": issue["closedAt"][:10] if issue.get("closedAt") else None,
         },
@@ -103,86 +121,73 @@ def _issue(issue: dict[str, Any], mark: dict[str, Any], named: dict[Any, str], d
 
 def write_jira(items: list[Item]) -> str:
     """A CSV as Jira exports it: seconds of estimate, one column a link, fields of one's own for the rest."""
-    known = {one.id for one in items}
+    known = dict.fromkeys(one.id for one in items)
     most = max((len(one.after) for one in items), default=0)
-    head = [
-        "Issue key",
-        "Issue Type",
-        "Summary",
-        "Assignee",
-        "Component/s",
-        "Original estimate",
-        "Due date",
-        "Resolved",
-    ]
     out = io.StringIO()
     rows = csv.writer(out, lineterminator="\n")
-    rows.writerow([*head, _P10, _P90, _STARTED, _WAITS, *[_BLOCKS] * most])
+    rows.writerow([*_HEAD, *[_BLOCKS] * most])
     for one in items:
-        links = [link_parts(link, dict.fromkeys(known)) for link in one.after]
+        links = [link_parts(link, known) for link in one.after]
         waits = " ".join(f"{lag:g}" for _, lag in links) if any(lag for _, lag in links) else ""
-        sure = len(one.days) == 1
-        middle = repr((one.days[0] if sure else one.days[1]) * _DAY_S) if one.days else ""
-        low, high = (repr(one.days[0]), repr(one.days[2])) if len(one.days) == 3 else ("", "")
-        dates = [str(day or "") for day in (one.due, one.done)]
+        low, high = (one.days[0], one.days[-1]) if len(one.days) == 3 else ("", "")
+        middle = one.days[len(one.days) // 2] if one.days else 0.0
+        estimate = middle * _DAY_S if one.days else ""
+        exact = middle if one.days and middle * _DAY_S / _DAY_S != middle else ""
         kind = "Task" if one.days else "Milestone"
         blocks = [name for name, _ in links] + [""] * (most - len(links))
-        rows.writerow(
-            [
-                one.id,
-                kind,
-                one.name,
-                one.owner,
-                one.workstream,
-                middle,
-                *dates,
-                low,
-                high,
-                one.started or "",
-                waits,
-                *blocks,
-            ]
-        )
+        told = [one.id, kind, one.name, one.owner, one.workstream, estimate, one.due, one.done, low, exact, high]
+        rows.writerow([*told, one.started, waits, *blocks])
     return out.getvalue()
 
 
-def read_jira(text: str, where: str, days: list[float] | None = None) -> list[Item]:
+def read_jira(text: str, where: str, days: list[float] | None = None) -> Reading:
     """The items of a Jira CSV; a task without an estimate takes ``days``."""
     reader = csv.reader(io.StringIO(text))
     head = next(reader, [])
     if "Issue key" not in head:
-        raise _malformed(f"{where}:1", "there is no column 'Issue key'")
-    out = []
-    for row in reader:
+        raise malformed(f"{where}:1", "there is no column 'Issue key'")
+    out, unused = [], Counter()
+    for row in _rows(reader, where):
         at = f"{where}:{reader.line_num}"
         if len(row) != len(head):
-            raise _malformed(at, f"found {len(row)} cells, expected {len(head)}")
-        out.append(_guard(at, lambda row=row: _jira_row(head, row, days)))
-    return out
+            raise malformed(at, f"found {len(row)} cells, expected {len(head)}")
+        out.append(guarded(at, lambda row=row: _jira_row(head, row, days)))
+        unused.update({name for name, cell in zip(head, row, strict=True) if cell and name not in _COLUMNS})
+    return Reading(out, tuple(f"{name} (in {n} of {len(out)})" for name, n in sorted(unused.items())))
+
+
+def _rows(reader: Any, where: str) -> Iterator[list[str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise malformed(f"{where}:{reader.line_num}", str(error)) from None
 
 
 def _jira_row(head: list[str], row: list[str], days: list[float] | None) -> Item:
-    cells = {name: value for name, value in zip(head, row, strict=True) if name != _BLOCKS}
+    cells: dict[str, str] = {}
+    for name, value in zip(head, row, strict=True):
+        cells[name] = cells.get(name) or value
     links = [value for name, value in zip(head, row, strict=True) if name == _BLOCKS and value]
     waits = [float(one) for one in cells.get(_WAITS, "").split()] or [0.0] * len(links)
     found: list[float] = []
     if cells.get("Issue Type") != "Milestone":
-        estimate = cells.get("Original estimate", "")
-        if not estimate and days is None:
-            raise ValueError("it has no estimate; say what such tasks take with --days")
-        middle = float(estimate) / _DAY_S if estimate else 0.0
-        low, high = cells.get(_P10, ""), cells.get(_P90, "")
-        found = list(days or []) if not estimate else [float(low), middle, float(high)] if low and high else [middle]
+        estimate, exact = cells.get("Original estimate", ""), cells.get(_P50, "")
+        if estimate or exact:
+            middle = float(exact) if exact else float(estimate) / _DAY_S
+            low, high = cells.get(_P10, ""), cells.get(_P90, "")
+            found = [float(low), middle, float(high)] if low and high else [middle]
+        else:
+            found = estimated(days)
     return Item(
         id=cells["Issue key"],
         name=cells.get("Summary", ""),
         owner=cells.get("Assignee", ""),
         workstream=cells.get("Component/s", ""),
         days=found,
-        after=[_link(name, wait) for name, wait in zip(links, waits, strict=True)],
-        due=_date(cells.get("Due date", "")),
-        started=_date(cells.get(_STARTED, "")),
-        done=_date(cells.get("Resolved", "")),
+        after=[link_of(name, wait) for name, wait in zip(links, waits, strict=True)],
+        due=day_of(cells.get("Due date", "")),
+        started=day_of(cells.get(_STARTED, "")),
+        done=day_of(cells.get("Resolved", "")),
     )
 
 
@@ -217,17 +222,25 @@ def write_project(items: list[Item]) -> str:
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def read_project(text: str, where: str, days: list[float] | None = None) -> list[Item]:
+def read_project(text: str, where: str, days: list[float] | None = None) -> Reading:
     """The items of an MS Project XML; its own durations are certain, unless our attributes say more."""
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise _malformed(f"{where}:1", "it declares entities, which no MS Project file does")
+        raise malformed(f"{where}:1", "it declares entities, which no MS Project file does")
     try:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
-        raise _malformed(f"{where}:{error.position[0]}", str(error)) from None
+        raise malformed(f"{where}:{error.position[0]}", str(error)) from None
     found = [one for one in root.iter(f"{{{_NS}}}Task") if _text(one, "Name") is not None or _attributes(one)]
     named = {_text(one, "UID"): _attributes(one).get("mainstem id") or f"task-{_text(one, 'UID')}" for one in found}
-    return [_guard(f"{where}, task {at}", lambda one=one: _project_task(one, named)) for at, one in enumerate(found, 1)]
+    items = [
+        guarded(f"{where}, task {at}", lambda one=one: _project_task(one, named)) for at, one in enumerate(found, 1)
+    ]
+    plain = [{_bare(one.tag): one.text or one.tag for one in task} for task in found]
+    return Reading(items, tuple(unread(plain, _TASK)))
+
+
+def _bare(tag: str) -> str:
+    return tag.removeprefix(f"{{{_NS}}}")
 
 
 def _project_task(task: ElementTree.Element, named: dict[str | None, str]) -> Item:
@@ -236,7 +249,7 @@ def _project_task(task: ElementTree.Element, named: dict[str | None, str]) -> It
     for held in task.findall(f"{{{_NS}}}PredecessorLink"):
         if _text(held, "Type") != "1":
             raise ValueError("it has a link that is not finish to start")
-        links.append(_link(named[_text(held, "PredecessorUID")], float(_text(held, "LinkLag") or 0) / 4800))
+        links.append(link_of(named[_text(held, "PredecessorUID")], float(_text(held, "LinkLag") or 0) / 4800))
     points = [float(own[name]) for name in ("P10", "P50", "P90") if name in own]
     if not points:
         length = re.fullmatch(r"PT(?:(\d+)H)?(?:(\d+)M)?(?:\d+S)?", _text(task, "Duration") or "PT0H")
@@ -252,9 +265,9 @@ def _project_task(task: ElementTree.Element, named: dict[str | None, str]) -> It
         workstream=own.get("workstream", ""),
         days=[] if milestone else points[:1] if sure else points,
         after=links,
-        due=_date((_text(task, "Deadline") or "")[:10]),
-        started=_date((_text(task, "ActualStart") or "")[:10]),
-        done=_date((_text(task, "ActualFinish") or "")[:10]),
+        due=day_of((_text(task, "Deadline") or "")[:10]),
+        started=day_of((_text(task, "ActualStart") or "")[:10]),
+        done=day_of((_text(task, "ActualFinish") or "")[:10]),
     )
 
 
@@ -269,37 +282,3 @@ def _text(node: ElementTree.Element, name: str) -> str | None:
 
 def _moment(day: date | None) -> str:
     return f"{day}T00:00:00" if day else ""
-
-
-def _link(name: str, lag: float) -> str:
-    return f"{name}{lag:+g}" if lag else name
-
-
-def _date(text: str) -> date | None:
-    return date.fromisoformat(text) if text else None
-
-
-def _guard(where: str, read: Callable[[], Any]) -> Any:
-    try:
-        return read()
-    except (ValueError, KeyError, TypeError, AttributeError, msgspec.ValidationError) as error:
-        told = f"{error.args[0]!r} is not there" if isinstance(error, KeyError) else str(error)
-        raise _malformed(where, told) from None
-
-
-def _malformed(where: str, told: str) -> ProgramError:
-    return ProgramError(
-        f"{where}: {told}", code="program-022", hint="nothing was written; mend that row and read it again"
-    )
-
-
-WRITERS: Final[dict[str, Callable[[list[Item]], str]]] = {
-    "github": write_github,
-    "jira": write_jira,
-    "msproject": write_project,
-}
-READERS: Final[dict[str, Callable[[str, str, list[float] | None], list[Item]]]] = {
-    "github": read_github,
-    "jira": read_jira,
-    "msproject": read_project,
-}
