@@ -112,3 +112,50 @@ def test_a_file_and_arms_by_text(tmp_path):
         with pytest.raises(LaunchError) as refused:
             analyse(table, plan, bad)
         assert refused.value.code == code
+
+
+def test_users_of_one_household_are_no_more_evidence_than_the_household():
+    table = units(users=3000).with_columns(cluster=pl.int_range(pl.len()) // 3)
+    table = table.with_columns(arm=pl.col("arm").first().over("cluster"), value=pl.col("value").mean().over("cluster"))
+    user = 'column = "value"\nmargin = 0.05\n'
+    text = PLAN.replace('covariates = ["before"]\n', "")
+    by_user = analyse(table, parse_plan(text), ARMS, by=["surface"]).readings["value"].effect
+    promised = parse_plan(text.replace(user, user + 'unit = "cluster"\nwinsor_cap = 9.0\n'))
+    found = analyse(table, promised, ARMS, by=["surface"])
+    effect = found.readings["value"].effect
+    assert effect.control.units + effect.treatment.units == 1000
+    assert effect.difference == pytest.approx(by_user.difference, abs=1e-9)
+    assert effect.error == pytest.approx(3**0.5 * by_user.error, rel=0.05)
+    assert sorted(found.parts["surface"]) == ["0", "1"]
+    assert found.sample_ratio.observed == analyse(table, parse_plan(text), ARMS).sample_ratio.observed
+    for same in (table.to_dict(as_series=False), table.lazy(), table.to_arrow()):
+        assert analyse(same, promised, ARMS).readings["value"].effect.error == pytest.approx(effect.error, rel=1e-9)
+
+
+P99 = PLAN.replace('role = "diagnostic"', 'role = "guardrail"\nmargin = 0.2\ndirection = "down"')
+
+
+def requests(slower: float) -> pl.DataFrame:
+    rng = np.random.default_rng(6)
+    user = np.repeat(np.arange(2000), 20)
+    own = rng.normal(0, 0.2, 2000)[user]
+    ms = np.exp(4 + own + rng.normal(0, 0.2, len(user))) * np.where(user % 2, slower, 1.0)
+    return pl.DataFrame({"unit": user, "arm": np.where(user % 2, "new", "old"), "latency_ms": ms})
+
+
+def test_a_quantile_that_must_pass_is_read_from_measurements_and_never_taken_on_trust():
+    plan = parse_plan(P99)
+    assert analyse(units(), plan, ARMS).verdict.open == ("p99",)
+    found = analyse(units(), plan, ARMS, measurements=requests(1.0))
+    assert found.verdict.verdict == "NEUTRAL"
+    assert found.left_out == ()
+    reading = found.readings["p99"]
+    assert reading.effect.control.units == 1000
+    assert reading.change.low < 0 < reading.change.high
+    assert analyse(units(), plan, ARMS, measurements=requests(1.5)).verdict.verdict == "PAUSE"
+    with pytest.raises(LaunchError) as refused:
+        analyse(units(), plan, ARMS, measurements=requests(1.0).drop("unit"))
+    assert refused.value.code == "launch-060"
+    with pytest.raises(LaunchError) as refused:
+        analyse(units(), plan, ARMS, measurements=object())
+    assert refused.value.code == "launch-060"

@@ -88,3 +88,22 @@ def test_the_difference_joins_the_sides_that_face_each_other():
     assert both.mid == new.mid - old.mid
     assert (both.mid - both.low) ** 2 == pytest.approx((new.mid - new.low) ** 2 + (old.high - old.mid) ** 2)
     assert (both.high - both.mid) ** 2 == pytest.approx((new.high - new.mid) ** 2 + (old.mid - old.low) ** 2)
+
+
+def test_a_figure_holds_its_error_and_what_each_unit_has_to_do_with_it():
+    found = Measurements(*made(800, 7))
+    figure = found.figure(0.9)
+    within = found.interval(0.9)
+    assert (figure.pulls**2).sum() == pytest.approx(figure.error**2)
+    assert figure.error == pytest.approx((within.high - within.low) / 2 / 1.96, rel=0.15)
+    assert len(figure.units) == len(figure.pulls) == 800
+
+
+def test_whole_milliseconds_have_an_error_and_what_does_not_vary_has_none():
+    values, units = made(400, 8)
+    whole, fine = Measurements(np.round(values / 40), units).figure(0.5), Measurements(values / 40, units).figure(0.5)
+    assert 0.2 * fine.error < whole.error < 8 * fine.error
+    for value, quantile in ((np.ones_like(values), 0.5), (values, 0.9999)):
+        with pytest.raises(LaunchError) as refused:
+            Measurements(value, units).figure(quantile)
+        assert refused.value.code == "launch-110"

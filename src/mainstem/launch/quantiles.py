@@ -116,17 +116,19 @@ class Measurements:
     def figure(self, quantile: float) -> QuantileFigure:
         """A quantile with its error and what each unit has to do with it.
 
-        How far the value moves for a share of measurements is read one standard error to either side; where measurements
-        are whole numbers and nothing moves within that, farther out.
+        How far the value moves for a share of measurements is read two standard errors to either side, one where the data do
+        not reach farther; where measurements are whole numbers and nothing moves within that, farther out.
 
         Raises:
             LaunchError: The data do not reach a standard error beyond the quantile, or do not vary there (``launch-110``).
         """
         value = self.at(quantile)
         step = self._share_error(value, quantile)
-        for times in (1, 2, 4, 8):
+        inside = min(quantile, 1 - quantile) > 2 * step
+        times, low, high = 1, value, value
+        for times in (2, 4, 8) if inside else (1,):
             low, high = self.at(quantile - times * step), self.at(quantile + times * step)
-            if high > low or not math.isfinite(high - low):
+            if high > low:
                 break
         error = (high - low) / (2 * times)
         if not 0 < error < math.inf:

@@ -1,0 +1,87 @@
+"""Fifteen ways of coming back, from tables of users to verdicts: how often is what is exactly a margin worse passed?
+
+``python -m benchmarks.launch_returning [--runs 200] [--users 1000]``. Every run makes two arms of users anew, writes each look's
+table as a pilot reads it, and judges the path. Nothing is drawn from a normal distribution that the bounds could know.
+Times are CPU time of one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Iterator
+from itertools import product
+
+import numpy as np
+import polars as pl
+
+from mainstem.launch.boundaries import boundaries
+from mainstem.launch.characteristic import Characteristic, false_rate, share
+from mainstem.launch.plan_file import Metric
+from mainstem.launch.pulls import path_of
+from mainstem.launch.returning import correlated_bounds
+from mainstem.launch.simulate_returning import DAYS, METRICS, RETURNS, case_values
+from mainstem.launch.spending import ALPHA
+
+MARGIN = 0.1
+LOOKS = (7, 9, 11, 13, 15, 18, 21, 24, 26, 28)
+DRAWS = 10_000
+VALUE = Metric(role="primary", column="value", margin=MARGIN)
+
+
+def cases(runs: int, users: int, seed: int) -> Iterator[Characteristic]:
+    """The share of runs that pass, case by case, and over all."""
+    whole, plain = 0, []
+    for number, (back, (name, taste, averaged)) in enumerate(product(RETURNS, METRICS)):
+        rng = np.random.default_rng([seed, number])
+        hits, wrong = 0, 0
+        for _ in range(runs):
+            path = path_of(
+                _frames(users, back, taste, averaged, rng), VALUE, days=LOOKS, most_units=users, planned_days=DAYS
+            )
+            assert path.correlation is not None
+            assert path.clock is not None
+            bound = correlated_bounds(path.correlation, path.clock, ALPHA, draws=DRAWS, seed=int(rng.integers(1 << 30)))
+            hits += bool((path.not_worse >= bound).any())
+            rising = np.maximum.accumulate(path.information) + 1e-3 * path.clock
+            wrong += bool((path.not_worse >= boundaries(rising / rising[-1]).bound).any())
+        whole += hits
+        plain.append(wrong)
+        yield false_rate("from tables", f"{name}, {back:.0%} come back a day", hits, runs, ALPHA)
+    yield false_rate("from tables", "all cases together", whole, runs * len(plain), ALPHA)
+    yield share("from tables", "largest of the plain bounds, users as information", max(plain), runs)
+
+
+def _frames(users: int, back: float, taste: float, averaged: bool, rng: np.random.Generator) -> list[pl.DataFrame]:
+    parts = [case_values(users, back, taste, averaged, rng) for _ in range(2)]
+    values = np.concatenate([parts[0][0], (1 - MARGIN) * parts[1][0]])
+    seen = np.concatenate([parts[0][1], parts[1][1]])
+    arm, unit = np.repeat(["control", "treatment"], users), np.arange(2 * users)
+    return [
+        pl.DataFrame({"unit": unit[here], "arm": arm[here], "value": values[here, day - 1]})
+        for day, here in ((day, seen[:, day - 1]) for day in LOOKS)
+    ]
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--users", type=int, default=1_000)
+    parser.add_argument("--seed", type=int, default=20_261_122)
+    asked = parser.parse_args()
+    started, missed = time.process_time(), 0
+    for one in cases(asked.runs, asked.users, asked.seed):
+        row = one.as_row()
+        missed += not one.met
+        print(f"{row['what']:<52} {row['measured']:<8} {row['m.c. s.d.']:<8} {row['target']:<18} {row['']}", flush=True)
+    luck = math.sqrt(ALPHA * (1 - ALPHA) / asked.runs)
+    spent = time.process_time() - started
+    print(
+        f"\n{asked.runs} runs a case (s.d. {luck:.3f}), {asked.users} users an arm, {spent:.0f} CPU s, {missed} missed"
+    )
+
+
+if __name__ == "__main__":
+    main()
