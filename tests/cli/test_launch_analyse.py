@@ -71,3 +71,20 @@ def test_what_is_not_there_is_refused(place):
     with pytest.raises(LaunchError) as refused:
         run(place, "--control", "nobody")
     assert refused.value.code == "launch-061"
+
+
+def test_a_quantile_that_must_pass_needs_its_measurements(place):
+    (place / "launch.toml").write_text(
+        PLAN
+        + '[metrics.p90]\nrole = "guardrail"\nkind = "quantile"\nquantile = 0.9\ncolumn = "ms"\nmargin = 0.3\n'
+        + 'direction = "down"\n'
+    )
+    assert run(place)[0] == 3
+    rng = np.random.default_rng(2)
+    user = np.repeat(np.arange(2000), 5)
+    arm = np.where(user % 2, "treatment", "control")
+    table = pl.DataFrame({"user": user, "arm": arm, "ms": rng.exponential(1, len(user))})
+    table.write_csv(place / "requests.csv")
+    code, told = run(place, "--measurements", str(place / "requests.csv"), "--unit", "user")
+    assert code == 0
+    assert "p90" in told

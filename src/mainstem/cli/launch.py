@@ -37,6 +37,10 @@ def analyse(
         float, typer.Option(min=0.001, max=0.999, help="The new stack's promised share of the units of both arms.")
     ] = 0.5,
     by: Annotated[list[str] | None, typer.Option(help="A column to show effects by; repeatable.")] = None,
+    measurements: Annotated[
+        Path | None, typer.Option(help="Another table for quantiles: one row a measurement, with its arm and unit.")
+    ] = None,
+    unit: Annotated[str, typer.Option(help="With --measurements: the column that says whose it is.")] = "unit",
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -46,7 +50,13 @@ def analyse(
     from mainstem.launch.plan_file import read_plan
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
-    found = judge(units, read_plan(plan), Arms(arm, control, treatment, (1 - share, share)), by or [])
+    found = judge(
+        units,
+        read_plan(plan),
+        Arms(arm, control, treatment, (1 - share, share), unit),
+        by or [],
+        measurements=measurements,
+    )
     told = _finite(msgspec.to_builtins(found, enc_hook=_plain, str_keys=True)) | {"ships": found.verdict.ships}
     terminal.answer(told, analysis_text(found))
     if not found.verdict.ships:
