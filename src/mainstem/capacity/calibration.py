@@ -20,19 +20,27 @@ from mainstem.base.errors import CapacityError, did_you_mean
 Shape = dict[str, float]
 LASTS: Final = 90
 """Days for which measured constants are believed."""
+PACKED = 1e6
+"""Multiplications from which on OpenBLAS copies both matrices into panels first; smaller products have kernels of their
+own (``sgemm_small_kernel_permit``)."""
 WORK: Final[dict[str, dict[str, Callable[[Mapping[str, float]], float]]]] = {
     "gather": {
         "call": lambda _: 1.0,
         "rows": lambda s: s["rows"],
-        "bytes": lambda s: s["rows"] * s["width"] * 4.0,
-        "lines missed": lambda s: s["rows"] * math.ceil(s["width"] / 16.0) * _outside(s["table"] * s["width"] * 4.0),
+        "lines": lambda s: _lines(s),
+        "lines outside the core's cache": lambda s: _lines(s) * _outside(8.0 * s["rows"] * s["width"], 1e6),
+        "lines of pages unknown": lambda s: (
+            _lines(s) * _outside(8.0 * s["rows"] * s["width"], 1e6) * _outside(4.0 * s["table"] * s["width"], 8e6)
+        ),
     },
     "gemm": {
         "call": lambda _: 1.0,
-        "operations": lambda s: 2.0 * s["m"] * s["k"] * s["n"],
+        "operations": lambda s: 2.0 * _products(s),
         "left": lambda s: s["m"] * s["k"],
-        "right": lambda s: s["k"] * s["n"],
+        "left packed": lambda s: s["m"] * s["k"] * (_products(s) > PACKED),
+        "right packed": lambda s: s["k"] * s["n"] * (_products(s) > PACKED),
         "result": lambda s: s["m"] * s["n"],
+        "result packed": lambda s: s["m"] * s["n"] * (_products(s) > PACKED),
     },
     "ranker": {
         "request": lambda _: 1.0,
@@ -42,13 +50,34 @@ WORK: Final[dict[str, dict[str, Callable[[Mapping[str, float]], float]]]] = {
         "experts": lambda s: s["candidates"] * s["hidden"] * s["experts"],
         "crosses": lambda s: s["candidates"] * s["hidden"] * s["rank"],
     },
+    "memory": {
+        "ranker": lambda _: 1.0,
+        "user": lambda s: s["user"] * s["hidden"],
+        "hidden": lambda s: s["hidden"],
+        "experts": lambda s: s["hidden"] * s["experts"],
+        "crosses": lambda s: s["hidden"] * s["rank"],
+        "candidates": lambda s: s["candidates"],
+    },
 }
-"""For each kind of measurement, the parts of its work; a part's seconds are fitted and never negative."""
+"""For each kind of measurement, the parts of its work; a part's seconds are fitted and never negative.
+
+``memory`` is the most that a ranker of 10,000 items holds from its building through a request, in bytes, in the same fields.
+"""
 
 
-def _outside(table_bytes: float) -> float:
-    """The share of a table that a processor's private cache of about 1 MB does not hold."""
-    return max(0.0, 1.0 - 1e6 / table_bytes)
+def _lines(shape: Mapping[str, float]) -> float:
+    """Lines of 64 bytes that a gather reads."""
+    return shape["rows"] * math.ceil(shape["width"] / 16.0)
+
+
+def _products(shape: Mapping[str, float]) -> float:
+    """Multiplications of a product of matrices."""
+    return shape["m"] * shape["k"] * shape["n"]
+
+
+def _outside(wanted: float, held: float) -> float:
+    """The share of the bytes wanted that a store of so many bytes does not hold."""
+    return max(0.0, 1.0 - held / wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +223,7 @@ def predict(held: Calibration, kind: str, shape: Shape, *, today: date, hardware
 
     Args:
         held: The constants.
-        kind: ``gather``, ``gemm`` or ``ranker``.
+        kind: ``gather``, ``gemm``, ``ranker`` or ``memory``.
         shape: Its parameters.
         today: The date; a calibration that has expired predicts nothing.
         hardware: Where the prediction is to hold; None for the machine that was measured.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import time
+import tracemalloc
 from collections.abc import Callable
 from datetime import date
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -17,12 +19,12 @@ from mainstem.ranking.network import Network
 
 GATHERS = [
     {"table": float(table), "width": float(width), "rows": float(rows)}
-    for table, width, rows in product((2_000, 20_000, 200_000), (32, 96, 192), (64, 256, 1_000))
+    for table, width, rows in product((2_000, 20_000, 200_000), (32, 96, 192), (64, 128, 256, 500, 1_000))
 ]
 GEMMS = [
     {"m": float(m), "k": float(k), "n": float(n)}
     for m, (k, n) in product(
-        (16, 64, 200, 500, 1_000), ((38, 192), (96, 96), (192, 96), (192, 288), (96, 8), (256, 256))
+        (16, 32, 64, 128, 200, 500, 1_000), ((38, 192), (96, 96), (192, 96), (192, 288), (96, 8), (256, 256))
     )
 ]
 RANKERS = [
@@ -38,7 +40,7 @@ RANKERS = [
         (10, 50, 100, 200, 300, 500, 800, 1_000),
     )
 ]
-TURNS = 3
+TURNS = 6
 """Times each shape is measured, far apart, so that one disturbed stretch does not decide about neighbours in the list."""
 Array = NDArray[Any]
 
@@ -150,7 +152,27 @@ def training_rate(card: dict[str, Any]) -> float:
     return float(card.get("rows", {}).get("train", 0)) * epochs / seconds if seconds else 0.0
 
 
-CALLS = {"gather": (GATHERS, gather_call), "gemm": (GEMMS, gemm_call), "ranker": (RANKERS, ranker_call)}
+def most_bytes(build: Callable[[], Callable[[], object]]) -> float:
+    """The most bytes held while something is built and called once: arrays are counted, pages of the process are not."""
+    already = tracemalloc.is_tracing()
+    if not already:
+        tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        build()()
+        return float(tracemalloc.get_traced_memory()[1] - before)
+    finally:
+        if not already:
+            tracemalloc.stop()
+
+
+CALLS = {
+    "gather": (GATHERS, gather_call),
+    "gemm": (GEMMS, gemm_call),
+    "ranker": (RANKERS, ranker_call),
+    "memory": (RANKERS, ranker_call),
+}
 
 
 def measure(
@@ -158,7 +180,7 @@ def measure(
     today: date,
     seed: int = 0,
     single: dict[str, float] | None = None,
-    kinds: tuple[str, ...] = ("gather", "gemm", "ranker"),
+    kinds: tuple[str, ...] = ("gather", "gemm", "ranker", "memory"),
     every: int = 1,
     turns: int = TURNS,
     progress: Callable[[float, str], None] | None = None,
@@ -176,14 +198,33 @@ def measure(
     """
     fitted: dict[str, Fitted] = {}
     for at, kind in enumerate(kinds):
-        all_shapes, call = CALLS[kind]
+        all_shapes, _ = CALLS[kind]
         order = np.random.default_rng([seed, at]).permutation(len(all_shapes))[::every]
         shapes = [all_shapes[one] for one in order]
-        seconds = np.full(len(shapes), np.inf)
-        for turn, one in product(range(turns), range(len(shapes))):
-            took = least(call(shapes[one], np.random.default_rng([seed, one])))
-            seconds[one] = min(seconds[one], took)
-            if progress is not None:
-                progress((at + (turn * len(shapes) + one + 1) / len(shapes) / turns) / len(kinds), kind)
-        fitted[kind] = fit(kind, shapes, seconds)
+        told = partial(_part, progress, at, len(kinds), kind) if progress is not None else None
+        fitted[kind] = fit(kind, shapes, values(kind, shapes, seed=seed, turns=turns, progress=told))
     return calibration(fitted, single or {}, today=today)
+
+
+def _part(progress: Callable[[float, str], None], at: int, of: int, kind: str, share: float) -> None:
+    progress((at + share) / of, kind)
+
+
+def values(
+    kind: str,
+    shapes: list[Shape],
+    *,
+    seed: int = 0,
+    turns: int = TURNS,
+    progress: Callable[[float], None] | None = None,
+) -> NDArray[np.float64]:
+    """The value of each shape, least of several turns over the whole list; memory does not vary and has one turn."""
+    _, call = CALLS[kind]
+    turns = 1 if kind == "memory" else turns
+    found = np.full(len(shapes), np.inf)
+    for turn, one in product(range(turns), range(len(shapes))):
+        build = partial(call, shapes[one], np.random.default_rng([seed, one]))
+        found[one] = min(found[one], most_bytes(build) if kind == "memory" else least(build()))
+        if progress is not None:
+            progress((turn * len(shapes) + one + 1) / len(shapes) / turns)
+    return found
