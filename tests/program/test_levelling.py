@@ -161,3 +161,15 @@ def test_a_library_problem_meets_its_optimum(pack):
     done = level(pooled, schedules=20_000)
     assert violations(pooled, done.start) == []
     assert done.end == 43
+
+
+def test_work_is_capped_by_count_and_not_by_a_clock(tmp_path):
+    random = np.random.default_rng(5)
+    rows = [f"0 0 {40} {' '.join(str(at) for at in range(2, 42))}"]
+    rows += [f"{random.integers(1, 10)} {random.integers(1, 5)} 1 42" for _ in range(40)] + ["0 0 0"]
+    (tmp_path / "x.rcp").write_text("42 1\n6\n" + "\n".join(rows))
+    pooled = read_psplib(tmp_path / "x.rcp")
+    few, more = (level(pooled, schedules=9_000, steps=steps, seed=2) for steps in (100_000, 400_000))
+    assert few.schedules < more.schedules < 9_000
+    assert violations(pooled, few.start) == []
+    assert level(pooled, schedules=9_000, steps=100_000, seed=2).start.tolist() == few.start.tolist()

@@ -14,6 +14,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 _SLACK = 1e-9
+_A_TASK = 12
+"""Steps of placing one task beside looking at pools: its links, its place in lists, its share of what is drawn."""
 
 
 @njit(cache=True, nogil=True)
@@ -79,13 +81,15 @@ def _place_fixed(room, needs, days, fixed, start):
 
 
 @njit(cache=True, nogil=True)
-def decode(order, days, needs, capacity, first, before, lags, release, fixed, frozen, windows, room, start):
-    """Earliest starts of a list's tasks; returns the end.
+def decode(order, days, needs, capacity, first, before, lags, release, fixed, frozen, windows, room, start, steps):
+    """Earliest starts of a list's tasks; returns the end. What it did is added to ``steps``, in pools looked at.
 
     Shapes:
         order, days, release, fixed, frozen, start: n. needs: (n, pools). capacity, room: (time, pools).
     """
     room[:, :] = capacity
+    pools = room.shape[1]
+    steps[0] += room.shape[0] * pools // 8
     _place_fixed(room, needs, days, fixed, start)
     end = 0
     for place in range(order.shape[0]):
@@ -94,7 +98,9 @@ def decode(order, days, needs, capacity, first, before, lags, release, fixed, fr
             at = release[node]
             for link in range(first[node], first[node + 1]):
                 at = max(at, start[before[link]] + days[before[link]] + lags[link])
+            tried = at
             at = _earliest_fit(room, needs, node, at, days[node])
+            steps[0] += (at - tried + 2 * days[node]) * pools + _A_TASK
             if frozen[node]:
                 for w in range(windows.shape[0]):
                     if windows[w, 0] < at + days[node] <= windows[w, 1]:
@@ -106,9 +112,11 @@ def decode(order, days, needs, capacity, first, before, lags, release, fixed, fr
 
 
 @njit(cache=True, nogil=True)
-def _push_right(order, days, needs, capacity, after_first, after, after_lags, fixed, end, room, start):
+def _push_right(order, days, needs, capacity, after_first, after, after_lags, fixed, end, room, start, steps):
     """Each task as late as what follows it, the pools and the end allow, the last ones first."""
     room[:, :] = capacity
+    pools = room.shape[1]
+    steps[0] += room.shape[0] * pools // 8
     _place_fixed(room, needs, days, fixed, start)
     for place in range(order.shape[0] - 1, -1, -1):
         node = order[place]
@@ -119,6 +127,7 @@ def _push_right(order, days, needs, capacity, after_first, after, after_lags, fi
             if fixed[after[link]] < 0:
                 latest = min(latest, start[after[link]] - after_lags[link])
         at = _latest_fit(room, needs, node, latest, days[node])
+        steps[0] += (latest - at + days[node]) * pools + _A_TASK
         if at < 0:
             return False
         start[node] = at
@@ -127,7 +136,7 @@ def _push_right(order, days, needs, capacity, after_first, after, after_lags, fi
 
 
 @njit(cache=True, nogil=True)
-def _sort_by(order, keys, rank):
+def _sort_by(order, keys, rank, steps):
     """Orders a list by key; equal keys stay as in ``rank``. Insertion: lists are short and nearly in order."""
     for place in range(1, order.shape[0]):
         node = order[place]
@@ -138,10 +147,11 @@ def _sort_by(order, keys, rank):
             order[at + 1] = order[at]
             at -= 1
         order[at + 1] = node
+        steps[0] += place - at
 
 
 @njit(cache=True, nogil=True)
-def improve(order, problem, room, start, scratch, keys):
+def improve(order, problem, room, start, scratch, keys, steps):
     """Decodes a list, pushes it to the right and back to the left; leaves the better list and start. Returns the end."""
     (
         days,
@@ -159,23 +169,23 @@ def improve(order, problem, room, start, scratch, keys):
         after_lags,
         rank,
     ) = problem
-    end = decode(order, days, needs, capacity, first, before, lags, release, fixed, frozen, windows, room, start)
+    end = decode(order, days, needs, capacity, first, before, lags, release, fixed, frozen, windows, room, start, steps)
     keys[:] = start + days
-    _sort_by(order, keys, rank)
+    _sort_by(order, keys, rank, steps)
     scratch[:] = start
-    if _push_right(order, days, needs, capacity, after_first, after, after_lags, fixed, end, room, scratch):
+    if _push_right(order, days, needs, capacity, after_first, after, after_lags, fixed, end, room, scratch, steps):
         keys[:] = scratch
         other = order.copy()
-        _sort_by(other, keys, rank)
+        _sort_by(other, keys, rank, steps)
         again = decode(
-            other, days, needs, capacity, first, before, lags, release, fixed, frozen, windows, room, scratch
+            other, days, needs, capacity, first, before, lags, release, fixed, frozen, windows, room, scratch, steps
         )
         if again <= end:
             order[:] = other
             start[:] = scratch
             end = again
     keys[:] = start
-    _sort_by(order, keys, rank)
+    _sort_by(order, keys, rank, steps)
     return end
 
 
@@ -248,11 +258,11 @@ def _mutate(order, first, before, state, one_in):
 
 
 @njit(cache=True, nogil=True)
-def search(problem, late, bound, schedules, seed, people):
-    """The shortest schedule found within a number of schedules; stops when the lower bound is met.
+def search(problem, late, bound, schedules, most, seed, people):
+    """The shortest schedule found within a number of schedules and of steps; stops when the lower bound is met.
 
     Returns:
-        Starts, the end, and how many schedules were made.
+        Starts, the end, how many schedules were made, and the steps that took.
     """
     days, first, before, after_first, after = problem[0], problem[3], problem[4], problem[10], problem[11]
     n = days.shape[0]
@@ -264,7 +274,8 @@ def search(problem, late, bound, schedules, seed, people):
     child, taken = np.empty(n, np.int64), np.empty(n, np.bool_)
     state = np.array([np.uint64(seed)], np.uint64)
     made, still, filled, spins = 0, 0, 0, 0
-    while made < schedules and best_end > bound and spins < 3 * schedules:
+    steps = np.zeros(1, np.int64)
+    while made < schedules and steps[0] < most and best_end > bound and spins < 3 * schedules:
         spins += 1
         if filled < people:
             _random_list(child, late, first, before, after_first, after, state, 1 + filled % 6)
@@ -280,7 +291,7 @@ def search(problem, late, bound, schedules, seed, people):
             _mutate(child, first, before, state, 20)
             a, b = next_random(state) % people, next_random(state) % people
             at = a if ends[a] >= ends[b] else b
-        end = improve(child, problem, room, start, scratch, keys)
+        end = improve(child, problem, room, start, scratch, keys, steps)
         made += 3
         still += 1
         if end <= ends[at]:
@@ -292,7 +303,7 @@ def search(problem, late, bound, schedules, seed, people):
         if still > 60 * people:
             # Everybody is alike by now: begin again, and keep what was best.
             filled, still = 0, 0
-    return best, best_end, made
+    return best, best_end, made, steps[0]
 
 
 Problem = tuple[NDArray, ...]
