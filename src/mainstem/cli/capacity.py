@@ -205,6 +205,7 @@ def calibrate(
         raise typer.Exit(again.returncode)
     from mainstem.capacity.calibration import save
     from mainstem.capacity.measuring import TURNS, logged_row_bytes, measure, training_rate
+    from mainstem.workspace.evidence_desks import calibration_measured
     from mainstem.workspace.layout import Workspace
 
     terminal, place = Terminal(as_json=as_json, quiet=quiet), Workspace.open(workspace)
@@ -224,6 +225,7 @@ def calibrate(
         )
         target = place.folder / "capacity" / "constants.json"
         save(found, target)
+        calibration_measured(place, found, target, datetime.now(UTC))
         step.outcome = f"{target}, expires {found.expires}"
     rows = [
         {
@@ -342,11 +344,20 @@ def record(
     by: Annotated[str, typer.Option(help="Who says so.")],
     body: Annotated[str, typer.Option(help="What the entry says, a JSON object.")],
     day: Annotated[str, typer.Option(help="The date. Default: today.")] = "",
+    workspace: Annotated[
+        Path | None, typer.Option("--workspace", "-w", help="Whose evidence hears of it. Default: the folder's own.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Appends one entry, if the rules allow it; otherwise nothing is written."""
+    """Appends one entry, if the rules allow it; otherwise nothing is written.
+
+    What is verified of a surface becomes evidence of the workspace: the one that is named, else the one the ledger lies in.
+    """
     from mainstem.base.errors import CapacityError
+    from mainstem.base.settings import FILE
     from mainstem.capacity.ledger import append
+    from mainstem.workspace.evidence_desks import saving_measured
+    from mainstem.workspace.layout import Workspace
 
     try:
         said = json.loads(body)
@@ -355,6 +366,9 @@ def record(
     if not isinstance(said, dict):
         raise CapacityError(f"found body {body!r}", code="capacity-034", hint="give a JSON object")
     found = append(file, kind, claim, by, day or datetime.now(UTC).date().isoformat(), said)
+    place = workspace or next((one for one in file.resolve().parents[:2] if (one / FILE).is_file()), None)
+    if place is not None:
+        saving_measured(Workspace.open(place), found, file, claim, kind, datetime.now(UTC))
     Terminal(as_json=as_json).answer(
         {"entries": found.entries, "head": found.head}, f"{kind} of {claim} written, head {found.head}"
     )

@@ -31,16 +31,14 @@ def responsible(
     quiet: Quiet = False,
 ) -> None:
     """Slices, exposure, leaks; writes the risk assessment a launch asks for. Exit code 3 when a risk is not met."""
-    from mainstem.evaluate.risk import read_risks
+    from mainstem.workspace.evidence_risks import assessed_risks
     from mainstem.workspace.layout import Workspace
-    from mainstem.workspace.log import open_log
     from mainstem.workspace.responsible import assess
     from mainstem.workspace.responsible_text import canary_rows, exposure_rows, floor_rows, risk_rows, slice_rows
 
     terminal, place = Terminal(as_json=as_json, quiet=quiet), Workspace.open(workspace)
     if check:
-        sha = open_log(place).manifest.sha256
-        assessment = read_risks(place.evidence("risk"), log=sha, model=place.models().current)
+        assessment = assessed_risks(place)
         terminal.answer(msgspec.to_builtins(assessment), table(risk_rows(assessment)))
     else:
         with terminal.step("responsible") as step:

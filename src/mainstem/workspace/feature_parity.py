@@ -18,6 +18,7 @@ from mainstem.parity.features.result import Diagnosis
 from mainstem.parity.features.served import Course, Replay, Served
 from mainstem.parity.features.tables import NONE
 from mainstem.parity.features.values import column_at
+from mainstem.workspace.evidence_desks import parity_measured
 from mainstem.workspace.feature_parity_history import commit, noted
 from mainstem.workspace.feature_parity_log import CONFIGURATIONS, Pack, asked_of, named
 from mainstem.workspace.feature_parity_results import (
@@ -95,6 +96,7 @@ def verify(
     )
     workspace.write_evidence("feature_parity", verdict)
     noted(workspace, verdict)
+    parity_measured(workspace, verdict, whole=not stack)
     return verdict
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Final
 
 import numpy as np
@@ -13,6 +14,7 @@ from mainstem.parity.features.configuration import Asked, Configuration, arrange
 from mainstem.parity.features.drill import Found, drilled
 from mainstem.parity.features.faulty import FAULTS, World
 from mainstem.parity.features.served import Course
+from mainstem.workspace.evidence_desks import drill_measured
 from mainstem.workspace.feature_parity_log import Pack, asked_of, unified
 from mainstem.workspace.layout import Workspace
 from mainstem.workspace.log import open_log
@@ -49,6 +51,7 @@ def drill(
         found.append(drilled(name, world, seed))
     progress(1.0, "done")
     workspace.write_evidence("feature_drill", {"seed": seed, "found": found})
+    drill_measured(workspace, found, whole=not fault, at=datetime.now(UTC))
     return tuple(found)
 
 

@@ -23,6 +23,7 @@ from mainstem.evaluate.rows import ArmScores, LoggedRows
 from mainstem.evaluate.slices import Judging, SliceCell, slice_cells
 from mainstem.workspace.canaries import run_canaries
 from mainstem.workspace.compare import CALIBRATED, Progress, logged_rows, replay_all, silent, unified_arm
+from mainstem.workspace.evidence_desks import risks_measured
 from mainstem.workspace.layout import LEGACY, Workspace
 from mainstem.workspace.log import open_log, split
 from mainstem.workspace.programs import serving
@@ -102,6 +103,7 @@ def assess(
     )
     workspace.write_evidence("risk", assessment)
     workspace.write_evidence("responsible", found)
+    risks_measured(workspace, assessment)
     return found
 
 
