@@ -105,14 +105,26 @@ def boundaries(
     return Boundaries(at, np.array(_solve(*key)), used)
 
 
-def course(bounds: Boundaries, drift: float) -> Course:
-    """How likely is it to cross at each look, when z at information 1 is normal around ``drift``?"""
+def course(bounds: Boundaries, drift: float, harm: Floats | None = None) -> Course:
+    """How likely is it to cross at each look, when z at information 1 is normal around ``drift``?
+
+    Args:
+        bounds: The test.
+        drift: Where its statistic lies at information 1.
+        harm: How far below its mean the statistic may fall at each look before the path is stopped, as by a false alarm about
+            something that changed nothing; at one look an alarm goes before a crossing.
+
+    Shapes: harm ``[looks]``.
+    """
     mass = np.zeros(len(bounds.bound))
     density = _Density(drift)
-    for k, (t, bound) in enumerate(zip(bounds.information, bounds.bound, strict=True)):
+    stops = np.full(len(mass), np.inf) if harm is None else harm
+    for k, (t, bound, stop) in enumerate(zip(bounds.information, bounds.bound, stops, strict=True)):
         density.to(float(t))
-        mass[k] = density.above(float(bound) * math.sqrt(t))
-        density.cut(float(bound) * math.sqrt(t))
+        floor = drift * float(t) - float(stop) * math.sqrt(t)
+        top = max(float(bound) * math.sqrt(t), floor)
+        mass[k] = density.above(top)
+        density.cut(top, below=floor)
     power = float(mass.sum())
     expected = float(mass @ bounds.information + (1 - power) * bounds.information[-1])
     return Course(mass, power, expected)

@@ -12,18 +12,23 @@ import msgspec
 import polars as pl
 
 from mainstem.base.errors import LaunchError
+from mainstem.launch.estimand import ROWS, USER, independent, measure_for
 from mainstem.launch.gather import Layout, gather
-from mainstem.launch.metrics import effect_of, measure_of, wanted
+from mainstem.launch.metrics import effect_of, wanted
 from mainstem.launch.plan_file import Plan
 from mainstem.launch.planner import Measured, Traffic
+from mainstem.launch.quantiles import Measurements
+from mainstem.launch.sufficient import Column
 
 _ARM = "every unit"
+BLOCK = "block"
 _HINT = "docs/guides/launch-plan.md shows one"
 
 
 class _Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cv: float
     r2: float = 0.0
+    users_a_unit: float = 1.0
 
 
 class _Traffic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,9 +46,10 @@ class Known:
     """What a plan is computed from.
 
     Attributes:
-        metrics: Those of the plan that must pass and are means or ratios.
+        metrics: Those of the plan that must pass and of which something is known.
         traffic: By surface.
-        unplanned: Quantiles, whose need is not computed.
+        unplanned: Those whose need is not computed: quantiles that nothing was measured of, and metrics by blocks of time,
+            which no number of users sizes.
     """
 
     metrics: tuple[Measured, ...]
@@ -65,11 +71,11 @@ def read_known(plan: Plan, file: Path) -> Known:
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise LaunchError(f"{file}: {error}", code="launch-019", hint=_HINT) from None
     _all_named(file, "traffic", plan.surfaces, held.traffic)
-    named = _sums(plan)
-    _all_named(file, "metrics", named, held.metrics)
-    metrics = tuple(_planned(plan, name, held.metrics[name].cv, held.metrics[name].r2) for name in named)
+    _all_named(file, "metrics", _sums(plan), held.metrics)
+    sized = [name for name in plan.must_pass() if name in held.metrics and plan.metrics[name].unit != BLOCK]
+    metrics = tuple(_planned(plan, name, held.metrics[name]) for name in sized)
     traffic = {name: Traffic(held.traffic[name].daily_users, held.traffic[name].growth) for name in plan.surfaces}
-    return Known(metrics, traffic, _quantiles(plan))
+    return Known(metrics, traffic, tuple(name for name in plan.must_pass() if name not in sized))
 
 
 def measure_units(plan: Plan, units: Path, daily_users: float, growth: float = 0.6) -> Known:
@@ -86,13 +92,19 @@ def measure_units(plan: Plan, units: Path, daily_users: float, growth: float = 0
     """
     if not units.is_file():
         raise LaunchError(f"found no {units}, expected a table of units", code="launch-019", hint=_HINT)
-    table = pl.scan_csv(units) if units.suffix == ".csv" else pl.scan_parquet(units)
+    table = (pl.scan_csv(units) if units.suffix == ".csv" else pl.scan_parquet(units)).with_columns(
+        pl.lit(_ARM).alias(_ARM)
+    )
     named = _sums(plan)
-    measures = [measure_of(name, plan.metrics[name]) for name in named]
-    sums = gather(table.with_columns(pl.lit(_ARM).alias(_ARM)), Layout(arm=_ARM), wanted(measures))
+    users = [name for name in named if plan.metrics[name].unit == USER]
+    sums = gather(table, Layout(arm=_ARM), wanted(measure_for(name, plan.metrics[name]) for name in users))
     found = []
-    for name, measure in zip(named, measures, strict=True):
-        effect = effect_of(sums, measure, _ARM, _ARM)
+    for name in named:
+        metric, mine = plan.metrics[name], sums
+        measure = measure_for(name, metric)
+        if metric.unit != USER:
+            mine = gather(independent(table.collect(), metric, _ARM), Layout(arm=_ARM), wanted([measure]))
+        effect = effect_of(mine, measure, _ARM, _ARM)
         left, mean = effect.control.variance, abs(effect.control.mean)
         if not (left > 0 and mean > 0):
             raise LaunchError(
@@ -100,21 +112,47 @@ def measure_units(plan: Plan, units: Path, daily_users: float, growth: float = 0
                 code="launch-019",
                 hint="a relative margin needs a mean, and a metric that never varies shows nothing",
             )
-        found.append(_planned(plan, name, math.sqrt(left / (1 - effect.explained)) / mean, effect.explained))
-    return Known(tuple(found), {name: Traffic(daily_users, growth) for name in plan.surfaces}, _quantiles(plan))
+        rows = mine.group((_ARM,)).mean(Column(ROWS)) if metric.unit != USER else 1.0
+        cv = math.sqrt(left / (1 - effect.explained)) / mean
+        found.append(_planned(plan, name, _Metric(cv, effect.explained, rows)))
+    unplanned = tuple(name for name in plan.must_pass() if name not in named)
+    return Known(tuple(found), {name: Traffic(daily_users, growth) for name in plan.surfaces}, unplanned)
+
+
+def quantile_cv(measurements: Measurements, quantile: float) -> float:
+    """What ``cv`` a quantile has for a plan, from measurements of before: its error times the root of units, over itself.
+
+    Raises:
+        LaunchError: It has no error (``launch-110``), or is 0 (``launch-019``).
+    """
+    figure = measurements.figure(quantile)
+    if figure.value == 0:
+        raise LaunchError(
+            f"found a quantile {quantile:g} of 0, expected one above 0",
+            code="launch-019",
+            hint="a relative margin needs it",
+        )
+    return figure.error * math.sqrt(len(figure.units)) / abs(figure.value)
 
 
 def _sums(plan: Plan) -> list[str]:
-    return [name for name, one in plan.must_pass().items() if one.kind != "quantile"]
+    """Those that a table of users sizes: no quantiles, and no metrics by blocks of time."""
+    return [name for name, one in plan.must_pass().items() if one.kind != "quantile" and one.unit != BLOCK]
 
 
-def _quantiles(plan: Plan) -> tuple[str, ...]:
-    return tuple(name for name, one in plan.must_pass().items() if one.kind == "quantile")
-
-
-def _planned(plan: Plan, name: str, cv: float, r2: float) -> Measured:
+def _planned(plan: Plan, name: str, known: _Metric) -> Measured:
     one = plan.metrics[name]
-    return Measured(name, one.margin, cv, r2, one.spending, one.looks, one.first_look_day)
+    return Measured(
+        name,
+        one.margin,
+        known.cv,
+        known.r2,
+        one.spending,
+        one.looks,
+        one.first_look_day,
+        one.window_days,
+        known.users_a_unit,
+    )
 
 
 def _all_named(file: Path, table: str, expected: list[str], found: Mapping[str, object]) -> None:

@@ -6,14 +6,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.optimize import brentq
 from scipy.special import ndtri
 
 from mainstem.base.errors import LaunchError
-from mainstem.launch.boundaries import boundaries, equal_looks, inflation
+from mainstem.launch.boundaries import boundaries, course, equal_looks
 from mainstem.launch.confidence_sequence import mixture_bound
 from mainstem.launch.spending import ALPHA, EXTENSION_RESERVE, check_share_of_error
 
@@ -28,10 +29,13 @@ class Measured:
     Args:
         name: The metric.
         margin: Relative, as planned.
-        cv: Standard deviation of one user over the mean; of a ratio, of its linearised value.
+        cv: Standard deviation of one user over the mean; of a ratio, of its linearised value; of a quantile, its standard error
+            times the root of users, over the quantile. Where clusters are independent, of one cluster.
         r2: Share of the variance that covariates from before the start explain (CUPED).
         spending, looks: As planned.
         first_look_day: No verdict before this day.
+        window_days: A user counts only when so many days have passed since it was first exposed.
+        users_a_unit: Users in one independent unit, such as a household.
     """
 
     name: str
@@ -41,10 +45,14 @@ class Measured:
     spending: str = "t2"
     looks: int = 28
     first_look_day: float = WEEK
+    window_days: float = 0.0
+    users_a_unit: float = 1.0
 
     def __post_init__(self) -> None:
         if not (0 < self.cv < math.inf and 0 <= self.r2 < 1 and 0 < self.margin < 1):
             raise _bad_number(f"{self.name}: margin {self.margin}, cv {self.cv}, r2 {self.r2}")
+        if not (0 <= self.window_days < math.inf and 0 < self.users_a_unit < math.inf):
+            raise _bad_number(f"{self.name}: a window of {self.window_days} days, {self.users_a_unit} users a unit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +87,8 @@ class Need:
 
     Attributes:
         users_per_arm: At the planned maximum.
-        days: Until they have come, with the first legal look as the least.
-        reachable: The smallest margin for the days that may be had at most.
+        days: Until they have come and their windows are over, with the first legal look as the least.
+        reachable: The smallest margin for the days that may be had at most; infinite where the window alone is longer.
     """
 
     metric: str
@@ -131,7 +139,8 @@ class Wish:
         reserve: The part of alpha for going on past the end.
         neutral: Whether "equal on both sides" is planned for, not only "not worse".
         max_days: A plan that needs longer is refused.
-        false_rollback: Budget over all metrics.
+        false_rollback, false_pause: Budgets over all metrics. A launch that was stopped by a false alarm has not passed, so
+            they cost power, and users to make up for it.
     """
 
     power: float = 0.9
@@ -140,6 +149,7 @@ class Wish:
     neutral: bool = False
     max_days: float = 28.0
     false_rollback: float = 0.01
+    false_pause: float = 0.05
 
     def __post_init__(self) -> None:
         check_share_of_error("alpha", self.alpha)
@@ -166,14 +176,19 @@ def users_per_arm(
     away = metric.margin + true_change
     if away <= 0 or control_ratio <= 0 or tests < 1:
         raise _bad_number(f"{metric.name}: a change of {true_change} at a margin of {metric.margin}")
-    return factor(metric, wish, tests) * metric.cv**2 * (1 - metric.r2) * (1 + 1 / control_ratio) / away**2
+    units = factor(metric, wish, tests) * metric.cv**2 * (1 - metric.r2) * (1 + 1 / control_ratio) / away**2
+    return units * metric.users_a_unit
 
 
 def factor(metric: Measured, wish: Wish, tests: int) -> float:
-    """The squared distance, in standard errors, that margin and truth must be apart at the planned maximum."""
-    missed = (1 - wish.power) / (tests * (2 if wish.neutral else 1))
-    apart = float(ndtri(1 - wish.alpha) + ndtri(1 - missed))
-    return _inflation(metric.looks, metric.spending, wish.alpha, wish.reserve, 1 - missed) * apart**2
+    """The squared distance, in standard errors, that margin and truth must be apart at the planned maximum.
+
+    A path that a false alarm stops before it passes counts as missed; one that is stopped after it passed, while other metrics
+    are still open, is left to what sharing the misses gives away.
+    """
+    alarms = (wish.false_pause / tests, wish.false_rollback / tests)
+    lost = (1 - wish.power) / tests
+    return _apart(metric.looks, metric.spending, wish.alpha, wish.reserve, lost, alarms, wish.neutral)
 
 
 def plan_launch(
@@ -213,7 +228,7 @@ def plan_launch(
     late = [one for one in needs if one.days > wish.max_days]
     if late:
         told = "; ".join(
-            f"{one.metric} on {one.surface} needs {one.days:.0f} days for {one.margin:.2%}, reachable is {one.reachable:.2%}"
+            f"{one.metric} on {one.surface} needs {one.days:.0f} days for {one.margin:.2%}, reachable is {_told(one)}"
             for one in late
         )
         raise LaunchError(
@@ -222,7 +237,7 @@ def plan_launch(
             hint="take the reachable margin, a covariate that explains more, or more traffic",
         )
     least = min(traffic.values(), key=lambda one: one.daily_users)
-    worst = max(metrics, key=lambda one: one.cv**2 * (1 - one.r2))
+    worst = max(metrics, key=lambda one: one.cv**2 * (1 - one.r2) * one.users_a_unit)
     largest = max(users_per_arm(worst, wish, tests=tests, control_ratio=1 / legacy), 1.0)
     seen = tuple(_step(share, hours, least, worst, wish, tests, largest) for share, hours in steps if share > 0)
     return Planned(needs, seen, max(one.days for one in needs))
@@ -264,9 +279,10 @@ def growth_of(users_by_day: ArrayLike) -> float:
 
 def _need(metric: Measured, surface: str, traffic: Traffic, wish: Wish, half: float, tests: int, legacy: int) -> Need:
     users = users_per_arm(metric, wish, tests=tests, control_ratio=1 / legacy)
-    days = max(traffic.days(users / half), metric.first_look_day)
-    most = traffic.users(wish.max_days) * half
-    return Need(metric.name, surface, metric.margin, users, days, metric.margin * math.sqrt(users / most))
+    days = max(traffic.days(users / half) + metric.window_days, metric.first_look_day)
+    left = wish.max_days - metric.window_days
+    reachable = metric.margin * math.sqrt(users / (traffic.users(left) * half)) if left > 0 else math.inf
+    return Need(metric.name, surface, metric.margin, users, days, reachable)
 
 
 def _step(
@@ -278,13 +294,30 @@ def _step(
     if users <= 0:
         return StepNeed(share, hours, 0.0, math.inf)
     bound = float(mixture_bound(users / largest, wish.false_rollback / tests, 0.1))
-    error = metric.cv * math.sqrt((1 - metric.r2) * 2 / users)
+    error = metric.cv * math.sqrt((1 - metric.r2) * metric.users_a_unit * 2 / users)
     return StepNeed(share, hours, users, (bound + float(ndtri(HARM_POWER))) * error)
 
 
 @lru_cache(maxsize=64)
-def _inflation(looks: int, spending: str, alpha: float, reserve: float, power: float) -> float:
-    return inflation(boundaries(equal_looks(looks), alpha - reserve, spending), power, alpha)
+def _apart(
+    looks: int, spending: str, alpha: float, reserve: float, lost: float, alarms: tuple[float, float], neutral: bool
+) -> float:
+    """The squared distance at which so many paths are lost; for both sides, those lost on each are added."""
+    at = equal_looks(looks)
+    harm = np.minimum(boundaries(at, alarms[0], spending).bound, mixture_bound(at, alarms[1], 0.1))
+    bounds = boundaries(at, alpha - reserve, spending)
+
+    def more(squared: float) -> float:
+        drift = math.sqrt(squared)
+        other = course(bounds, drift).power if neutral else 1.0
+        return course(bounds, drift, harm).power + other - 2 + lost
+
+    single = float(ndtri(1 - alpha) + ndtri(1 - lost / 2)) ** 2
+    return cast(float, brentq(more, single / 5, 20 * single, xtol=1e-6))
+
+
+def _told(need: Need) -> str:
+    return f"{need.reachable:.2%}" if math.isfinite(need.reachable) else "none: its window alone is longer"
 
 
 def _bad_number(found: str) -> LaunchError:

@@ -74,7 +74,14 @@ class JointPlan:
         """
         looking = self.looking
         sized = Measured("x", 0.01, 1.0, spending=looking.spending, looks=self.days)
-        wish = Wish(power=self.power, alpha=looking.alpha, reserve=self.reserve, neutral=self.neutral)
+        wish = Wish(
+            power=self.power,
+            alpha=looking.alpha,
+            reserve=self.reserve,
+            neutral=self.neutral,
+            false_rollback=self.false_rollback,
+            false_pause=self.false_pause,
+        )
         return math.sqrt(factor(sized, wish, len(self.metrics))) * np.array([one.ease for one in self.metrics])
 
     @property
