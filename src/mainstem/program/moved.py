@@ -75,7 +75,8 @@ def program_at(folder: Path, revision: str) -> Program:
             hint="mainstem program moved --since REV",
         )
     names.sort(key=lambda name: (name != FILE, name))
-    return parse_program({f"{revision}:{name}": _git(folder, "show", f"{revision}:./{name}") for name in names})
+    texts = {f"{revision}:{name}": _git(folder, "show", f"{revision}:./{name}") for name in names}
+    return parse_program(texts, lambda name: _git(folder, "show", f"{revision}:./{name}"))
 
 
 def _git(folder: Path, *words: str) -> str:

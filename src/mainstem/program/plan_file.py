@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,7 @@ import msgspec
 
 from mainstem.base.errors import ProgramError, did_you_mean
 from mainstem.program.checks import check_program
+from mainstem.program.openslo import with_openslo, without_openslo
 from mainstem.program.records import TABLES, Program
 
 FILE: Final = "program.toml"
@@ -32,15 +34,21 @@ def read_program(where: Path) -> Program:
             f"found no {file}, expected a plan", code="program-001", hint="docs/guides/program-as-code.md shows one"
         )
     more = sorted((file.parent / FOLDER).glob("*.toml")) if file.name == FILE else []
-    return parse_program({str(one): one.read_text(encoding="utf-8") for one in [file, *more]})
+    texts = {str(one): one.read_text(encoding="utf-8") for one in [file, *more]}
+    return parse_program(texts, lambda name: (file.parent / name).read_text(encoding="utf-8"))
 
 
-def parse_program(texts: dict[str, str] | str) -> Program:
+def parse_program(texts: dict[str, str] | str, beside: Callable[[str], str] | None = None) -> Program:
     """The plan that one text, or several by the name of their file, hold.
+
+    Args:
+        texts: The text or texts.
+        beside: The text of a file in the plan's folder, for gates that name one.
 
     Raises:
         ProgramError: Not TOML (``program-001``), a name nobody knows (``program-002``), a value of the wrong type
-            (``program-003``), one id twice (``program-004``), or what ``check_program`` raises.
+            (``program-003``), one id twice (``program-004``), a gate's OpenSLO file cannot be used (``program-060``), or what
+            ``check_program`` raises.
     """
     texts = {FILE: texts} if isinstance(texts, str) else texts
     merged: dict[str, Any] = {}
@@ -53,7 +61,7 @@ def parse_program(texts: dict[str, str] | str) -> Program:
                 f"{where} is not TOML: {error}", code="program-001", hint="strings need quotes"
             ) from None
         _merge(merged, origin, given, where)
-    return convert_program(merged, " + ".join(texts))
+    return convert_program(with_openslo(merged, beside, " + ".join(texts)), " + ".join(texts))
 
 
 def convert_program(given: dict[str, Any], where: str) -> Program:
@@ -123,6 +131,8 @@ def write_program(program: Program) -> str:
     lines = _section("program", plain["program"])
     for kind in TABLES:
         for name in sorted(plain.get(kind, {})):
+            if "gates" in plain[kind][name]:
+                plain[kind][name]["gates"] = without_openslo(plain[kind][name]["gates"])
             lines += ["", *_section(f"{kind}.{_key(name)}", plain[kind][name])]
     return "\n".join(lines) + "\n"
 

@@ -92,6 +92,8 @@ class Gate(Record, frozen=True, kw_only=True):
     """The value's upper bound."""
     max_age_days: float = 14.0
     """Older evidence is stale."""
+    openslo: str = ""
+    """An OpenSLO file in the plan's folder, which then says what the gate is about and its lower bound."""
     real: bool = False
     """Whether evidence of a made world leaves it grey."""
 
