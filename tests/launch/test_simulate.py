@@ -8,8 +8,14 @@ from mainstem.launch.boundaries import equal_looks
 from mainstem.launch.characteristic import Characteristic, false_rate, share
 from mainstem.launch.rollback import first_alarm
 from mainstem.launch.simulate import simulate
-from mainstem.launch.simulate_evidence import heavy_tails, latency_split, sample_ratio
-from mainstem.launch.simulate_joint import STANDARD, JointMetric, JointPlan, hourly_z, run_launches
+from mainstem.launch.simulate_evidence import (
+    dose_price,
+    heavy_tails,
+    latency_split,
+    quantiles,
+    sample_ratio,
+)
+from mainstem.launch.simulate_joint import STANDARD, JointMetric, JointPlan, hourly_z, run_launches, surfaces
 from mainstem.launch.simulate_looks import Looking, costs
 from mainstem.launch.simulate_returning import METRICS, case_pulls
 from mainstem.launch.verdict import Path, Rule, Verdict, judge_launch, judge_metric
@@ -59,6 +65,23 @@ def test_the_whole_suite_at_few_paths_is_reproducible_and_nothing_is_far_off():
     assert not [one for one in found.rows if one.value > one.high + 5 * one.error]
 
 
+def test_a_plan_of_few_metrics_passes_as_often_as_it_says_false_alarms_and_all():
+    for count in (1, 2):
+        for neutral in (False, True):
+            plan = JointPlan(tuple(JointMetric(f"m{k}") for k in range(count)), days=7, neutral=neutral)
+            ends = run_launches(plan, np.zeros(count), 8_000, np.random.default_rng(count))
+            assert (ends.neutral if neutral else ends.passed).mean() > 0.9 - 3 * math.sqrt(0.09 / 8_000)
+
+
+def test_a_loss_on_the_smallest_surface_is_blocked_and_the_others_pass():
+    same, lost, blocked, others = surfaces(2_000, 1)
+    assert same.met
+    assert lost.met
+    assert blocked.met
+    assert blocked.value == pytest.approx(1 - lost.value)
+    assert others.value > 0.89
+
+
 def test_what_is_integrated_meets_its_targets():
     rows = list(costs(Looking()))
     assert [one.name for one in rows if not one.met] == []
@@ -66,9 +89,15 @@ def test_what_is_integrated_meets_its_targets():
 
 
 def test_the_evidence_is_measured_by_the_products_own_functions():
-    rows = [*sample_ratio(300, 1), *heavy_tails(300, 2), *latency_split(300, 3)]
-    assert len(rows) == 4 + 4 + 7
-    assert {one.topic for one in rows} == {"sample ratio", "heavy tails", "latency split"}
+    rows = [
+        *sample_ratio(300, 1),
+        *heavy_tails(300, 2),
+        *latency_split(300, 3),
+        *dose_price(300, 4),
+        *quantiles(100, 5),
+    ]
+    assert len(rows) == 4 + 4 + 7 + 4 + 3
+    assert {one.topic for one in rows} == {"sample ratio", "heavy tails", "latency split", "dose arm", "quantiles"}
     assert all(0 <= one.value <= 29 for one in rows)
 
 

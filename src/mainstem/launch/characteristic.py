@@ -46,7 +46,9 @@ class Characteristic:
             return f"{self.low:g} to {self.high:g}"
         if math.isfinite(self.high):
             return f"<= {self.high:g}" + (" (+3 s.d.)" if self.slack else "")
-        return f">= {self.low:g}" if math.isfinite(self.low) else "for comparison"
+        if math.isfinite(self.low):
+            return f">= {self.low:g}" + (" (-3 s.d.)" if self.slack else "")
+        return "for comparison"
 
     def as_row(self) -> dict[str, object]:
         """A line of the table."""

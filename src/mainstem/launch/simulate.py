@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from mainstem.launch.characteristic import Characteristic, bad_plan, check_runs
 from mainstem.launch.plan_file import Plan
 from mainstem.launch.planner import Measured
-from mainstem.launch.simulate_evidence import heavy_tails, latency_split, sample_ratio
+from mainstem.launch.simulate_evidence import dose_price, heavy_tails, latency_split, quantiles, sample_ratio
 from mainstem.launch.simulate_joint import STANDARD, JointMetric, JointPlan, joint_verdicts, surfaces
 from mainstem.launch.simulate_looks import Looking, costs, false_passes, naive, neutral
 from mainstem.launch.simulate_returning import returning_users
@@ -116,6 +116,8 @@ def _standard(runs: int, seed: int) -> list[Part]:
         ("sample ratio", sample_ratio(runs // 10, seed + 6)),
         ("heavy tails", heavy_tails(runs // 10, seed + 7)),
         ("latency split", latency_split(runs // 10, seed + 8)),
+        ("dose arm", dose_price(runs // 10, seed + 9)),
+        ("quantiles", quantiles(max(runs // 50, 200), seed + 10)),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Do the parts that verdicts rest on keep their word? Sample ratio, heavy tails, and the split of waiting from ranking."""
+"""Do the parts that verdicts rest on keep their word? Sample ratio, heavy tails, quantiles, and waiting told from ranking."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from scipy.special import ndtri
 
 from mainstem.launch.characteristic import Characteristic, false_rate, share
 from mainstem.launch.contrast import ArmMean, contrast
-from mainstem.launch.latency_split import LatencySplit, split_latency
+from mainstem.launch.latency_split import DelayArm, LatencySplit, price_delay, split_latency
+from mainstem.launch.pulls import quantile_arm
+from mainstem.launch.quantiles import Measurements
 from mainstem.launch.sample_ratio import ALARM_AT, log_e_value
 from mainstem.launch.spending import ALPHA
 
@@ -22,6 +24,8 @@ HEAVY = ((0.05, 1.0), (0.02, 1.0), (0.02, 1.17), (0.03, 0.8))
 _USERS = 7_000
 _HEAVY_MARGIN = 0.4
 _SPLIT_USERS = 600
+_DOSE_USERS, _DOSE_MS = 500_000, 300.0
+_QUANTILES, _QUANTILE_USERS, _SLOWER = (0.5, 0.9, 0.99), 800, 0.1
 
 
 def sample_ratio(runs: int, seed: int) -> Iterator[Characteristic]:
@@ -93,3 +97,54 @@ def _splits(runs: int, bend: float, cost: float, gain: float, rng: np.random.Gen
             means = [ArmMean(_SPLIT_USERS, mean, variance) for mean, variance in (old, matched, new)]
             out.append(split_latency(means[0], means[1], means[2]))
     return out
+
+
+def dose_price(runs: int, seed: int) -> Iterator[Characteristic]:
+    """What the dose arm says: the price of 100 ms where it is a straight line, and how often a line is doubted that is none.
+
+    The matched arm waits 100 ms in the mean, exponentially; the dose arm 300 ms always. Means of 500,000 users are normal.
+    """
+    rng = np.random.default_rng(seed)
+    for shape, bend in (("linear", 1.0), ("curved", 2.0)):
+        # In units of 100 ms: .005 each, or a square that costs the matched arm as much.
+        losses = 0.005 * np.array([0.0, 1.0, (_DOSE_MS / 100) ** bend / math.gamma(1 + bend)])
+        error = 0.81 / math.sqrt(_DOSE_USERS)
+        means = 1.0 - losses + error * rng.standard_normal((runs, 3))
+        found = [
+            price_delay(
+                [DelayArm(ms, ArmMean(_DOSE_USERS, mean, 0.81**2)) for ms, mean in zip(_ADDED, row, strict=True)]
+            )
+            for row in means.tolist()
+        ]
+        doubted = sum(not one.is_straight for one in found)
+        hits = sum(one.per_100_ms.low <= -0.005 <= one.per_100_ms.high for one in found)
+        if shape == "linear":
+            yield share("dose arm", "coverage of the price per 100 ms, linear", hits, runs, low=0.94, high=0.96)
+            yield false_rate("dose arm", "a line that is true is doubted", doubted, runs, 0.05)
+        else:
+            yield share("dose arm", "a line that is none is doubted, curved", doubted, runs)
+            yield share("dose arm", "coverage of the matched arm's loss by that line, curved", hits, runs)
+
+
+_ADDED = (0.0, 100.0, _DOSE_MS)
+
+
+def quantiles(runs: int, seed: int) -> Iterator[Characteristic]:
+    """Type I error of quantiles exactly a margin slower; users have one to a dozen requests each, and tastes of their own."""
+    rng, limit = np.random.default_rng(seed), float(ndtri(1 - ALPHA))
+    hits = np.zeros(len(_QUANTILES))
+    for _ in range(runs):
+        old, new = _latencies(1.0, rng), _latencies(1.0 + _SLOWER, rng)
+        for k, quantile in enumerate(_QUANTILES):
+            arms = (quantile_arm(one.figure(quantile)) for one in (new, old))
+            slow, usual = (ArmMean(one.units, one.mean, one.variance) for one in arms)
+            hits[k] += contrast(slow, usual, _SLOWER, "down").not_worse >= limit
+    for quantile, found in zip(_QUANTILES, hits.tolist(), strict=True):
+        name = f"p{100 * quantile:g} passes a margin slower, {_QUANTILE_USERS} users"
+        yield false_rate("quantiles", name, found, runs, ALPHA)
+
+
+def _latencies(slower: float, rng: np.random.Generator) -> Measurements:
+    units = np.repeat(np.arange(_QUANTILE_USERS), 1 + rng.poisson(5, _QUANTILE_USERS))
+    own = rng.normal(0, 0.4, _QUANTILE_USERS)[units]
+    return Measurements(slower * np.exp(4.5 + own + rng.normal(0, 0.3, len(units))), units)

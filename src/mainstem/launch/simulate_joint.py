@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mainstem.launch.boundaries import equal_looks
-from mainstem.launch.characteristic import Characteristic, bad_plan, false_rate, share
+from mainstem.launch.characteristic import SLACK, Characteristic, bad_plan, false_rate, share
 from mainstem.launch.planner import Measured, Wish, factor
 from mainstem.launch.rollback import Budgets
 from mainstem.launch.simulate_looks import Looking
@@ -176,7 +176,8 @@ def joint_verdicts(plan: JointPlan, runs: int, seed: int) -> Iterator[Characteri
     """Shipping, rollback and pause of the whole launch: with no effect, and with its first primary worse."""
     rng, count = np.random.default_rng(seed), len(plan.metrics)
     none = run_launches(plan, np.zeros(count), runs, rng)
-    yield share("whole launch", "passes at no effect", none.passed.sum(), runs, low=plan.power)
+    passes = share("whole launch", "passes at no effect", none.passed.sum(), runs, low=plan.power)
+    yield replace(passes, slack=SLACK)
     yield false_rate(
         "whole launch",
         "rolled back at no effect, all hours and metrics",
@@ -189,7 +190,8 @@ def joint_verdicts(plan: JointPlan, runs: int, seed: int) -> Iterator[Characteri
     luck = float(day.std()) / math.sqrt(runs)
     yield Characteristic("whole launch", "mean day of the end at no effect", float(day.mean()), luck)
     both = run_launches(replace(plan, neutral=True), np.zeros(count), runs, rng)
-    yield share("whole launch", "NEUTRAL at no effect, when sized for it", both.neutral.sum(), runs, low=plan.power)
+    equal = share("whole launch", "NEUTRAL at no effect, when sized for it", both.neutral.sum(), runs, low=plan.power)
+    yield replace(equal, slack=SLACK)
     worse = np.zeros(count)
     for size in (-1.0, -2.0):
         worse[0] = size
@@ -206,15 +208,34 @@ def joint_verdicts(plan: JointPlan, runs: int, seed: int) -> Iterator[Characteri
 
 
 def surfaces(runs: int, seed: int, count: int = 8) -> Iterator[Characteristic]:
-    """Eight surfaces, each on its own interval at a margin it can show; one regression of just that margin on the smallest."""
-    looking = Looking()
-    sized = Measured("x", 0.01, 1.0)
-    apart = math.sqrt(factor(sized, Wish(reserve=0.0), count))
-    bound, at = looking.bounds().bound, equal_looks(looking.looks)
+    """Eight surfaces, each on its own interval at a margin of 1 % it was sized to show; the smallest then truly loses 1 %."""
+    looking, at = Looking(), equal_looks(Looking().looks)
+    apart = math.sqrt(factor(Measured("x", 0.01, 1.0), Wish(reserve=0.0), count))
+    bound, budgets = looking.bounds().bound, Budgets(count)
     rng = np.random.default_rng(seed)
     steps = rng.standard_normal((runs, count, looking.looks))
     z = steps.cumsum(-1) / np.sqrt(np.arange(1, looking.looks + 1))
-    passes = np.any(z + apart * np.sqrt(at) >= bound, axis=-1)
-    yield share("surfaces", f"all {count} pass at no effect (an A/A run)", np.all(passes, axis=1).sum(), runs, low=0.9)
-    planted = np.any(z[:, -1] >= bound, axis=-1) & np.all(passes[:, :-1], axis=1)
-    yield false_rate("surfaces", "all pass, the smallest a margin worse", planted.sum(), runs, looking.alpha)
+    drift = apart * np.sqrt(at)
+    stop = np.minimum(budgets.pause_bound(at), budgets.rollback_bound(at))
+    same = _all_pass(z, z + drift, bound, stop)
+    yield replace(
+        share("surfaces", f"all {count} pass at no effect (an A/A run)", same.sum(), runs, low=0.9), slack=SLACK
+    )
+    z[:, -1] -= drift
+    lost = _all_pass(z, z + drift, bound, stop)
+    yield false_rate(
+        "surfaces", f"all {count} pass, the smallest 1 % (its margin) worse", lost.sum(), runs, looking.alpha
+    )
+    told = f"a regression of 1 % on the smallest of {count} is blocked"
+    yield replace(share("surfaces", told, runs - lost.sum(), runs, low=1 - looking.alpha), slack=SLACK)
+    others = _all_pass(z[:, :-1], z[:, :-1] + drift, bound, stop).sum()
+    yield share("surfaces", f"the other {count - 1} pass nevertheless", others, runs)
+
+
+def _all_pass(z: Floats, not_worse: Floats, bound: Floats, stop: Floats) -> NDArray[np.bool_]:
+    """Whether every surface passes before any is stopped.
+
+    Shapes: z and not_worse ``[runs, surfaces, looks]``, bound and stop ``[looks]``, answer ``[runs]``.
+    """
+    passed = _first(not_worse >= bound, 1).max(1)
+    return (passed < _NEVER) & (passed < _first(-z >= stop, 1).min(1))
