@@ -15,8 +15,8 @@ from mainstem.program.records import Program
 
 SCHEDULES = 50_000
 """How many schedules are tried at most."""
-STEPS = 600_000_000
-"""How much work goes into them at most, in pools looked at: 0.6 to 0.85 s on one slow core, whatever the plan's size."""
+STEPS = 400_000_000
+"""How much work goes into them at most, in pools looked at: 0.4 to 0.8 s on one slow core, whatever the plan's size."""
 _PEOPLE = 60
 _TIGHT = 1e-9
 
