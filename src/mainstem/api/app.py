@@ -17,6 +17,7 @@ from mainstem.api.explain import Explain
 from mainstem.api.features import ReadFeatures, ReloadFeatures
 from mainstem.api.health import Health, Metrics, Ready, Shadow
 from mainstem.api.items import ChangeItem, WithdrawnItemsList
+from mainstem.api.launches import Launches
 from mainstem.api.mirror import Mirror
 from mainstem.api.openapi import OpenApi
 from mainstem.api.problems import LastResort, web_problem
@@ -76,6 +77,7 @@ def _routes(service: Service) -> list[Route]:
         Route("/v1/users/{user}/blocks", BlocksList(service), methods=["GET"]),
         Route("/v1/users/{user}/blocks/{target}", ChangeBlock(service, CREATOR), methods=["PUT", "DELETE"]),
         Route("/v1/users/{user}/hidden/{target}", ChangeBlock(service, ITEM), methods=["PUT", "DELETE"]),
+        Route("/v1/launches", Launches(service), methods=["GET"]),
         Route("/v1/health", Health(service), methods=["GET"]),
         Route("/v1/ready", Ready(service), methods=["GET"]),
         Route("/v1/shadow", Shadow(service), methods=["GET"]),

@@ -146,6 +146,12 @@ class Arms:
             return placed.call(unit, self._now_ms(), reason)
         return self._blind(surface, unit, reason) if self._known is None else None
 
+    @property
+    def blind(self) -> bool:
+        """Whether a book is there and could not be read since the start."""
+        self._follow()
+        return self._known is None
+
     def legacy(self) -> tuple[str, ...]:
         """Every legacy stack that carries a surface of a launch that is not landed."""
         self._follow()

@@ -28,7 +28,8 @@ class Health:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         live = self._service.live
-        await send_json(send, HealthAnswer("ok", live.stack.name, sorted(live.surfaces), live.clock.now_ms()))
+        wrong = self._service.launched.arms.health()
+        await send_json(send, HealthAnswer("ok", live.stack.name, sorted(live.surfaces), live.clock.now_ms(), wrong))
 
 
 class Ready:
@@ -55,6 +56,8 @@ def _reasons(service: Service) -> Iterator[str]:
         yield "the memories are still catching up with the event log"
     elif service.lag >= LAG_LIMIT:
         yield f"{service.lag} outcomes or more are not yet in the memories"
+    if service.launched.arms.blind:
+        yield "the book of launches was never read: " + service.launched.arms.trouble
     if service.lane.depth >= service.lane.limit:
         yield "the queue is full"
 
@@ -82,6 +85,7 @@ class Metrics:
         if mirror is not None:
             meters.mirrored.set(mirror.mirrored)
             meters.unmirrored.set(mirror.dropped)
+        service.launched.told()
         await asyncio.to_thread(self._of_features)
         page, kind = meters.page()
         await send_bytes(send, page, kind)

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from mainstem.api.launch_meters import LaunchMeters
 from mainstem.base.request import Slate
 
 BUCKETS_S: Final = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -92,15 +93,16 @@ class Meters:
         self.mirrored = Gauge("mainstem_shadow_mirrored", "Requests mirrored", registry=own)
         self.unmirrored = Gauge("mainstem_shadow_dropped", "Requests the mirror had no room for", registry=own)
         self.features = FeatureMeters(own)
+        self.launches = LaunchMeters(own)
 
     def answered(self, route: str, surface: str, status: int) -> None:
         """Counts one answer."""
         self._requests.labels(route, surface, str(status)).inc()
 
-    def ranked(self, slate: Slate, seconds: float) -> None:
-        """Counts one slate: its time, the time of its stages, and what was replaced."""
+    def ranked(self, slate: Slate, seconds: float, *, stages: bool = True) -> None:
+        """Counts one slate: its time, the time of its stages where they are our own, and what was replaced."""
         self._latency.labels(slate.surface).observe(seconds)
-        if slate.trace is not None:
+        if stages and slate.trace is not None:
             for stage, spent_ms in slate.trace.timings_ms.items():
                 self._stage(stage).inc(spent_ms / 1e3)
         for reason in slate.degraded:

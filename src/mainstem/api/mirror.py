@@ -47,7 +47,7 @@ class Target(Protocol):
 
 
 class RemoteTarget:
-    """An outside stack."""
+    """An outside stack. It is told what happened by the relay, from the log (``api/relay.py``)."""
 
     def __init__(self, remote: RemoteStack) -> None:
         self.name = remote.name
@@ -58,8 +58,7 @@ class RemoteTarget:
         return self._remote.rank(request)
 
     def tell(self, records: Sequence[Feedback]) -> None:
-        """Sent over HTTP; the other side knows a record it has seen."""
-        self._remote.feedback([msgspec.to_builtins(one) for one in records])
+        """Nothing: the relay tells it."""
 
 
 class StackTarget:
@@ -97,7 +96,7 @@ class Mirror:
         self.latest: deque[dict[str, Any]] = deque(maxlen=LATEST)
         self._diff = diff
         self._file = file
-        self._below = int(share * 2**32)
+        self._share = share
         self._queue: Queue[Callable[[], None] | None] = Queue(WAITING)
         self._thread: threading.Thread | None = None
 
@@ -119,8 +118,12 @@ class Mirror:
 
     def offer(self, request: Request, slate: Slate) -> None:
         """Mirrors this request when it is of the share and was answered by the stack itself. Never waits."""
-        if slate.trace is not None and (request.request_id * _GOLDEN & 0xFFFFFFFFFFFFFFFF) >> 32 < self._below:
+        if slate.trace is not None and of_share(request.request_id, self._share):
             self._put(lambda: self._compare(request, slate))
+
+    def keep(self, request: Request, slate: Slate, other: Slate) -> None:
+        """Keeps how a served slate differs from one that was asked elsewhere. Never waits."""
+        self._put(lambda: self._keep(_heading(request, slate, other.stack) | self._diff(slate, other)))
 
     def tell(self, records: Sequence[Feedback]) -> None:
         """Lets the other stacks see what happened, so that they answer from the same state. Never waits."""
@@ -169,6 +172,11 @@ class Mirror:
             size = out.tell()
         if size > KEPT_BYTES:
             _keep_newer_half(self._file)
+
+
+def of_share(request_id: int, share: float) -> bool:
+    """Whether a request is of a share of all, chosen by its name."""
+    return (request_id * _GOLDEN & 0xFFFFFFFFFFFFFFFF) >> 32 < share * 2**32
 
 
 def _heading(request: Request, slate: Slate, target: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from mainstem.api.schemas import (
     FeaturesAnswer,
     HealthAnswer,
     ItemAnswer,
+    LaunchesAnswer,
     Problem,
     RankAnswer,
     RankBody,
@@ -167,6 +168,7 @@ ROUTES = (
             ("DELETE", "hidden", "Takes it back; needs the token"),
         )
     ),
+    RouteDoc("GET", "/v1/launches", "Where every launch stands, as its pilot told it last", LaunchesAnswer),
     RouteDoc("GET", "/v1/health", "Whether the process lives", HealthAnswer),
     RouteDoc(
         "GET", "/v1/ready", "Whether requests should come here", ReadyAnswer, refusals=((503, "Not now; see reasons"),)

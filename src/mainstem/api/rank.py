@@ -43,9 +43,14 @@ class RankSurface:
             service.token.check(scope)
         request, ignored = self._request(scope["path_params"]["surface"], body)
         scope["mainstem.request_id"] = request.request_id
-        slate = await service.rank(request, body.explain)
+        call = service.launched.call(request)
+        if call is None:
+            served, slate = None, await service.rank(request, body.explain)
+        else:
+            served = await service.launched.rank(call, request, body.explain, started)
+            slate = served.slate
         await send_json(send, answer_of(service.live, request, slate, ignored, body.explain))
-        service.shown(request, slate, time.perf_counter() - started)
+        service.shown(request, slate, time.perf_counter() - started, served)
 
     def _request(self, surface: str, body: RankBody) -> tuple[Request, list[int | str]]:
         live = self._service.live

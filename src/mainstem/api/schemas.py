@@ -75,7 +75,8 @@ class Item(msgspec.Struct, frozen=True):
 
     item_id: int | str
     score: float
-    propensity: float
+    propensity: float | None
+    """None where an outside stack does not tell it."""
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -164,6 +165,14 @@ class HealthAnswer(msgspec.Struct, frozen=True):
     stack: str
     surfaces: list[str]
     now_ms: int
+    launches: list[str] = []
+    """What is wrong with the book of launches."""
+
+
+class LaunchesAnswer(msgspec.Struct, frozen=True):
+    """Every launch as its pilot has told it last."""
+
+    launches: list[dict[str, Any]]
 
 
 class ReadyAnswer(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from mainstem.api.lane import Lane, LateError
+from mainstem.api.launched import Launched, Served
 from mainstem.api.limits import Rates, Token, new_token
 from mainstem.api.meters import Meters
 from mainstem.api.mirror import Mirror
@@ -50,6 +51,7 @@ class Service:
         self.names = RequestNames(SystemClock(), worker)
         self.body_limit_bytes = serve.body_limit_bytes
         self.budget_s = serve.request_budget_ms / 1e3
+        self.launched = Launched(live, self.lane, mirror, self.meters.launches, self.rank, worker)
         self.started = False
         self.evidence: Path | None = None
         """The folder whose feature evidence ``/metrics`` tells; None tells none."""
@@ -70,6 +72,7 @@ class Service:
         self.lane.start()
         if self.mirror is not None:
             self.mirror.start()
+        self.launched.start()
         self._tasks = [
             asyncio.create_task(self._follow(), name="follow"),
             asyncio.create_task(self._follow_withdrawals(), name="withdrawals"),
@@ -80,6 +83,7 @@ class Service:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.launched.stop()
         idle = await self.lane.stop()
         if self.mirror is not None:
             await asyncio.to_thread(self.mirror.stop)
@@ -87,16 +91,21 @@ class Service:
             await asyncio.to_thread(self._keep)
         await asyncio.to_thread(self.live.log.close)
 
-    async def rank(self, request: Request, explain: bool) -> Slate:
-        """A slate within the request's budget: the stack's own, or the declared fallback."""
+    async def rank(self, request: Request, explain: bool, budget_s: float = 0.0) -> Slate:
+        """A slate within the request's budget, or what is left of it: the stack's own, or the declared fallback."""
+        budget_s = budget_s or self.budget_s
         try:
-            slate = await self.lane.run(lambda: self.live.rank(request, explain), self.budget_s)
+            slate = await self.lane.run(lambda: self.live.rank(request, explain), budget_s)
         except LateError:
-            slate = self.live.fallback(request, f"request: not ranked within {self.budget_s * 1e3:g} ms")
+            slate = self.live.fallback(request, f"request: not ranked within {budget_s * 1e3:.0f} ms")
         return slate
 
-    def shown(self, request: Request, slate: Slate, seconds: float) -> None:
+    def shown(self, request: Request, slate: Slate, seconds: float, served: Served | None = None) -> None:
         """What follows an answer that is on its way: written down, mirrored, counted."""
+        if served is not None:
+            self.launched.shown(served, request)
+            self.meters.ranked(slate, seconds, stages=not served.by_legacy)
+            return
         self.live.remember(request, slate)
         if self.mirror is not None:
             self.mirror.offer(request, slate)
@@ -107,6 +116,7 @@ class Service:
         ack = await asyncio.wrap_future(self.live.log.submit(records))
         if self.mirror is not None:
             self.mirror.tell(records)
+        self.launched.wake()
         return ack, await self._seen()
 
     async def _seen(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -11,7 +12,9 @@ from mainstem.base.request import KEPT, Request, Rows, Slate, Trace
 from mainstem.data.records import Impression, pack_ids, pack_impression, pack_viewer
 
 
-def impression_of(request: Request, slate: Slate, arm: str = "", model: str = "") -> Impression:
+def impression_of(
+    request: Request, slate: Slate, arm: str = "", model: str = "", timings_ms: Mapping[str, float] | None = None
+) -> Impression:
     """One request as it was served; with a trace also the predictions and features of what was shown.
 
     Args:
@@ -19,9 +22,11 @@ def impression_of(request: Request, slate: Slate, arm: str = "", model: str = ""
         slate: What was answered.
         arm: The experiment arm.
         model: The version of the model that ranked it.
+        timings_ms: Times around the slate, added to those of its own stages.
     """
     arrays = {"scores": slate.scores}
-    if bool((slate.propensities != 1).any()):
+    # An outside stack may not tell its propensities: what is not known is not written down as a number.
+    if bool((slate.propensities != 1).any()) and not bool(np.isnan(slate.propensities).any()):
         arrays["propensities"] = slate.propensities
     heads: tuple[str, ...] = ()
     names_hash = ""
@@ -56,11 +61,16 @@ def impression_of(request: Request, slate: Slate, arm: str = "", model: str = ""
         arm=arm or None,
         heads=heads,
         feature_names_hash=names_hash,
-        timings_ms={} if trace is None else {name: round(ms, 3) for name, ms in trace.timings_ms.items()},
+        timings_ms=_timings(trace, timings_ms or {}),
         degraded=tuple(reason[:128] for reason in slate.degraded),
         model=model,
         **recipe,
     )
+
+
+def _timings(trace: Trace | None, more: Mapping[str, float]) -> dict[str, float]:
+    own = {} if trace is None else trace.timings_ms
+    return {name: round(ms, 3) for name, ms in {**own, **more}.items()}
 
 
 def _positions(slate: Slate, trace: Trace) -> Rows:

@@ -15,7 +15,7 @@ import numpy as np
 
 from mainstem.base.clock import Clock
 from mainstem.base.errors import ControlError, RequestError, did_you_mean
-from mainstem.base.request import Ids, Request, Rows, Slate
+from mainstem.base.request import Ids, Pool, Request, Rows, Slate
 from mainstem.base.settings import Settings
 from mainstem.data.records import IdTable
 from mainstem.features.unified_state import FeatureState
@@ -33,6 +33,8 @@ from mainstem.store.event_log import EventLog
 LOG = logging.getLogger("mainstem.live")
 FUTURE_MS = 300_000
 """Clocks of clients may be ahead by this much; what is later is refused."""
+_HOLD_FOR_ALL = frozenset({"withdrawn", "blocked"})
+"""Rules that every slate of this server obeys, also another stack's."""
 COUNT_LIMIT = 500
 """Most items one request may ask for."""
 
@@ -191,11 +193,50 @@ class Live:
             degraded=(reason,),
         )
 
-    def remember(self, request: Request, slate: Slate) -> bool:
-        """Writes down what was served. Never waits; False when the log had no room, which the log counts."""
+    def remember(
+        self, request: Request, slate: Slate, arm: str | None = None, timings_ms: Mapping[str, float] | None = None
+    ) -> bool:
+        """Writes down what was served. Never waits; False when the log had no room, which the log counts.
+
+        Args:
+            request: What was asked.
+            slate: What was answered, whoever ranked it.
+            arm: In place of the platform's own; empty is none.
+            timings_ms: Added to those of the slate.
+        """
         # A slate of the fallback list was ranked by no model.
         model = self.model if slate.stack == self.stack.name else ""
-        return self.log.offer(impression_of(request, slate, self.arm, model))
+        return self.log.offer(impression_of(request, slate, self.arm if arm is None else arm, model, timings_ms))
+
+    def allowed(self, request: Request, slate: Slate) -> Slate:
+        """Another stack's slate without what was withdrawn here or blocked by the viewer: both hold whoever ranks. Any thread."""
+        rows = self.stack.catalog.item_rows(slate.item_ids)
+        known = np.flatnonzero(rows >= 0)
+        pool = Pool(rows[known], np.zeros(len(known), np.uint32), np.zeros(len(known)))
+        gone = np.zeros(len(rows), np.bool_)
+        for guard in self.stack.guards.get(request.surface, ()):
+            if guard.name in _HOLD_FOR_ALL:
+                gone[known] |= guard.removes(request, None, pool)
+        if not gone.any():
+            return slate
+        kept = ~gone
+        return replace(
+            slate, item_ids=slate.item_ids[kept], scores=slate.scores[kept], propensities=slate.propensities[kept]
+        )
+
+    def heard(self, request: Request, slate: Slate) -> None:
+        """Lets the stack's memories take in what another stack has shown. Belongs to the thread that ranks.
+
+        Raises:
+            StoreError: It could not be written down; what is in memory has it all the same.
+        """
+        rows = self.stack.catalog.item_rows(slate.item_ids)
+        rows = rows[rows >= 0]
+        for memory in self.stack.memories:
+            memory.served(request, rows)
+        if self.stack.claims is not None:
+            with self.stack.claims.alone():
+                self.stack.claims.claim(request, rows)
 
     def dry_rank(self, request: Request, explain: bool = True) -> Slate:
         """What this viewer would be shown; nothing remembers that it was asked."""
