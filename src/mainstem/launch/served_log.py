@@ -87,12 +87,17 @@ class _Rows:
 
     def add(self, rows: list[tuple[object, ...]]) -> None:
         if rows:
-            self.parts.append(pl.DataFrame(rows, schema=list(self.names), orient="row"))
+            self.parts.append(pl.DataFrame(rows, schema=_schema(self.names), orient="row"))
 
     def frame(self) -> pl.DataFrame:
         if len(self.parts) > 1:
-            self.parts = [pl.concat(self.parts, how="vertical_relaxed")]
-        return self.parts[0] if self.parts else pl.DataFrame(schema=dict.fromkeys(self.names, pl.Int64))
+            self.parts = [pl.concat(self.parts)]
+        return self.parts[0] if self.parts else pl.DataFrame(schema=_schema(self.names))
+
+
+def _schema(names: tuple[str, ...]) -> dict[str, pl.DataType]:
+    texts, floats = ("surface", "arm"), ("latency_ms",)
+    return {name: pl.String() if name in texts else pl.Float64() if name in floats else pl.Int64() for name in names}
 
 
 class ServedLog:

@@ -1,0 +1,154 @@
+"""``mainstem launch start | run | status | audit | stop | resume``: a launch that is under way."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from mainstem.cli.options import HERE, AsJson, Folder, Quiet
+from mainstem.cli.terminal import NO, Terminal, table
+
+Name = Annotated[str, typer.Argument(help="The launch; the newest when left out.")]
+Surface = Annotated[str, typer.Option("--surface", help="Only this surface.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; it goes into the audit.")]
+
+
+def start(
+    plan: Annotated[Path, typer.Argument(help="What is promised.")] = Path("launch.toml"),
+    folder: Folder = HERE,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Starts a launch: every surface at its first step, the plan fixed by its hash."""
+    from mainstem.workspace.launching import start_launch
+    from mainstem.workspace.layout import Workspace
+
+    terminal = Terminal(as_json=as_json, quiet=quiet)
+    started = start_launch(Workspace.open(folder), plan)
+    told = {"launch": started.name, "plan": started.plan_hash, "started_ms": started.started_ms, **started.facts}
+    terminal.answer(
+        told,
+        f"{started.name} started, plan {started.plan_hash[:12]}; an edit of it is a new launch\n"
+        f"next: mainstem serve -w {folder} --with-legacy    (the pilot runs inside; alone: mainstem launch run -w {folder})",
+    )
+
+
+def run(
+    launch: Name = "",
+    folder: Folder = HERE,
+    every: Annotated[float, typer.Option(min=0.05, help="Seconds between two passes.")] = 10.0,
+    once: Annotated[bool, typer.Option("--once", help="One pass, then end.")] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Flies a launch until every surface has ended or it is told to stop. Killed at any point, the next one goes on."""
+    from mainstem.cli.launch_status import status_text
+    from mainstem.workspace.launching import newest_launch, pilot_of, read_standing
+    from mainstem.workspace.layout import Workspace
+
+    terminal = Terminal(as_json=as_json, quiet=quiet)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    workspace = Workspace.open(folder)
+    name = launch or newest_launch(workspace)
+    pilot = pilot_of(workspace, name)
+    if once:
+        seat = pilot.sit()
+        pilot.once(seat)
+        pilot.book.rise(seat)
+    else:
+        stop = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+        terminal.say(f"flying {name} as {pilot.holder}  (end with Ctrl-C; the launch stays where it is)")
+        pilot.fly(stop, every)
+    standing = read_standing(workspace, name)
+    terminal.answer(msgspec.to_builtins(standing), status_text(standing))
+
+
+def status(launch: Name = "", folder: Folder = HERE, as_json: AsJson = False, quiet: Quiet = False) -> None:
+    """Where a launch stands. Exit code 3 when its verdict does not ship."""
+    from mainstem.cli.launch_status import status_text
+    from mainstem.launch.told import ships
+    from mainstem.workspace.launching import newest_launch, read_standing
+    from mainstem.workspace.layout import Workspace
+
+    terminal = Terminal(as_json=as_json, quiet=quiet)
+    workspace = Workspace.open(folder)
+    standing = read_standing(workspace, launch or newest_launch(workspace))
+    terminal.answer(msgspec.to_builtins(standing), status_text(standing))
+    if not ships(standing):
+        raise typer.Exit(NO)
+
+
+def audit(launch: Name = "", folder: Folder = HERE, as_json: AsJson = False, quiet: Quiet = False) -> None:
+    """Every act of a launch: when, who, from where to where, and why. Fails when an entry was changed."""
+    from mainstem.workspace.launching import book_of, newest_launch
+    from mainstem.workspace.layout import Workspace
+
+    terminal = Terminal(as_json=as_json, quiet=quiet)
+    workspace = Workspace.open(folder)
+    name, book = launch or newest_launch(workspace), book_of(workspace)
+    book.started(name)
+    book.check(name)
+    acts = book.acts(name)
+    rows = [
+        {
+            "no": one.number,
+            "when": datetime.fromtimestamp(one.at_ms / 1e3, UTC).strftime("%Y-%m-%d %H:%M"),
+            "surface": one.surface,
+            "who": one.actor,
+            "act": one.action,
+            "from": f"{one.before:.0%}",
+            "to": f"{one.after:.0%}",
+            "why": one.reason,
+        }
+        for one in acts
+    ]
+    terminal.answer([msgspec.to_builtins(one) for one in acts], f"{table(rows)}\n{len(acts)} acts, none changed")
+
+
+def stop(
+    launch: Name = "",
+    folder: Folder = HERE,
+    surface: Surface = "",
+    reason: Reason = "stopped by hand",
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Takes a launch back to the old stacks at once, from the next request on."""
+    _by_hand("stop", launch, folder, surface, reason, Terminal(as_json=as_json, quiet=quiet))
+
+
+def resume(
+    launch: Name = "",
+    folder: Folder = HERE,
+    surface: Surface = "",
+    reason: Reason = "resumed by hand",
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Lets paused surfaces go on; the verdict stays what it is."""
+    _by_hand("resume", launch, folder, surface, reason, Terminal(as_json=as_json, quiet=quiet))
+
+
+def _by_hand(action: str, launch: str, folder: Path, surface: str, reason: str, terminal: Terminal) -> None:
+    from mainstem.workspace.launching import newest_launch, resume_launch, stop_launch
+    from mainstem.workspace.layout import Workspace
+
+    workspace = Workspace.open(folder)
+    do = stop_launch if action == "stop" else resume_launch
+    places = do(workspace, launch or newest_launch(workspace), reason, surface)
+    rows = [
+        {"surface": one.surface, "state": one.state, "share": f"{one.share:.0%}", "why": one.reason} for one in places
+    ]
+    terminal.answer(rows, table(rows))
+
+
+VERBS = (start, run, status, audit, stop, resume)
