@@ -142,3 +142,32 @@ def test_the_plan_to_begin_from(tmp_path):
     levelled = run(app, ["schedule", str(tmp_path / "p"), "--level", "--json"])
     assert levelled.exit_code == 0, levelled.output
     assert {"feed-live", "groups-live", "pages-live"} <= {one["id"] for one in json.loads(levelled.stdout)}
+
+
+def test_an_owners_report_holds_what_the_owner_answers_for():
+    plan = parse_program(
+        SMALL
+        + '[milestones.other]\nafter = ["model"]\nowner = "bo"\ndue = 2026-01-25\ngates = [{ kind = "slo", about = "x" }]\n'
+        + '[milestones.feed2]\nafter = ["schema"]\nowner = "ana"\n'
+    )
+    worlds = simulate(plan, worlds=200)
+    made = write_report(plan, "weekly", TODAY, worlds, owner="bo")
+    records = {one.record for one in made.sentences()}
+    assert "milestones.other" in records
+    assert not records & {"milestones.feed", "milestones.feed2", "tasks.schema", "tasks.backfill"}
+    assert any("bo answers for no goal" in one.text for one in made.sentences())
+    with pytest.raises(ProgramError, match="no owner"):
+        write_report(plan, "weekly", TODAY, worlds, owner="bob")
+
+
+def test_a_deck_is_short_and_says_what_it_leaves_out():
+    stones = "".join(f'[milestones.m{at}]\nafter = ["schema"]\ndue = 2026-03-{at + 1:02d}\n' for at in range(14))
+    asks = '[decisions.pool]\ntitle = "Buy eight more GPUs"\nowner = "bo"\n'
+    plan = parse_program(SMALL + stones + asks)
+    made = write_report(plan, "deck", TODAY, simulate(plan, worlds=100), SHOWN)
+    told = [one.text for one in made.sentences()]
+    assert "5 further open milestones are in the weekly report." in told
+    assert "To decide: Buy eight more GPUs (bo decides)." in told
+    lands = [one.record for heading, held in made.parts for one in held if heading == "When it lands"]
+    assert lands[0] == "milestones.feed"
+    assert len(lands) == 11

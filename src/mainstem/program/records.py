@@ -17,6 +17,10 @@ QUANTILES: Final = (0.1, 0.5, 0.9)
 """What the three points of a duration are: one time in ten it takes less than the first, and more than the last."""
 
 
+FORMS: Final = ("weekly", "one-pager", "launch-note", "deck")
+"""The forms a report can have."""
+
+
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """A table of the plan that refuses names it does not know."""
 
@@ -245,7 +249,11 @@ class Message(Record, frozen=True, kw_only=True):
     form: str
     """weekly, one-pager, launch-note or deck."""
     every_days: float = 7.0
-    """How often."""
+    """How often; of a launch note, how many days before the promised day."""
+    first: date | None = None
+    """The first day; the program's start when empty."""
+    milestones: list[str] = []
+    """What a launch note is about; every promised milestone when empty."""
     owner: str = ""
     """Who sends it."""
 

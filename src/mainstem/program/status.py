@@ -1,71 +1,57 @@
-"""Reports that write themselves: every sentence carries the record it rests on and the value, what is absent is said.
-
-A report is sentences under headings. Markdown and HTML are two ways to print the same sentences.
-"""
+"""Reports that write themselves: every sentence carries the record it rests on and the value, what is absent is said."""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
 from mainstem.base.errors import ProgramError, did_you_mean
 from mainstem.program.critical_path import schedule_network
-from mainstem.program.evidence import NO_DOUBTS, Evidence, GateState, escalations, gate_states, milestone_colours
+from mainstem.program.evidence import (
+    GREY,
+    NO_DOUBTS,
+    RED,
+    Evidence,
+    GateState,
+    escalations,
+    gate_states,
+    milestone_colours,
+)
 from mainstem.program.moved import Moved
 from mainstem.program.network import calendar_of, network_of
-from mainstem.program.records import Program
+from mainstem.program.records import FORMS, Program
+from mainstem.program.sentences import ABSENT, Report, Sentence
 from mainstem.program.worlds import Worlds, chance_by, landing_dates
 
-FORMS: Final = ("weekly", "one-pager", "launch-note")
+__all__ = ("FORMS", "Report", "Sentence", "write_report")
+
+_ON_A_SLIDE: Final = 10
+"""How many milestones a steering deck shows: the open ones that are promised soonest."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sentence:
-    """One sentence, the record it rests on (``kind.id``) and the value it states; an absent value is ``absent``."""
+class _Told:
+    """What a report is told from; ``owner`` is empty for everybody's."""
 
-    text: str
-    record: str
-    value: str
+    program: Program
+    found: Worlds
+    states: tuple[GateState, ...]
+    today: date
+    moved: Moved | None
+    only: tuple[str, ...]
+    owner: str
 
+    def mine(self, name: str) -> bool:
+        """Whether a record belongs into the report."""
+        return not self.owner or self.program.owner_of(name) == self.owner
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    """A report: its title, and sentences by heading."""
-
-    title: str
-    parts: tuple[tuple[str, tuple[Sentence, ...]], ...]
-
-    def sentences(self) -> list[Sentence]:
-        """All sentences in order."""
-        return [one for _, held in self.parts for one in held]
-
-    def as_markdown(self) -> str:
-        """The report as Markdown; each sentence ends with its record."""
-        lines = [f"# {_marked(self.title)}"]
-        for heading, held in self.parts:
-            lines += ["", f"## {heading}", "", *(f"- {_marked(one.text)} `[{one.record}]`" for one in held)]
-        return "\n".join(lines) + "\n"
-
-    def as_html(self) -> str:
-        """The report as a page that loads nothing from elsewhere."""
-        title = html.escape(self.title)
-        body = "".join(
-            f"<h2>{html.escape(heading)}</h2><ul>"
-            + "".join(
-                f'<li data-record="{html.escape(one.record)}">{html.escape(one.text)} <code>{html.escape(one.record)}</code></li>'
-                for one in held
-            )
-            + "</ul>"
-            for heading, held in self.parts
-        )
-        style = "body{font:1rem/1.5 system-ui;max-width:48rem;margin:2rem auto;padding:0 1rem}"
-        return (
-            f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-            f"<style>{style}</style></head><body><main><h1>{title}</h1>{body}</main></body></html>\n"
-        )
+    def nothing(self, what: str) -> list[Sentence]:
+        """The sentence that says that there is none of something."""
+        if self.owner:
+            return [Sentence(f"{self.owner} answers for no {what}.", f"owners.{self.owner}", ABSENT)]
+        return [Sentence(f"No {what} is in the plan.", "program", ABSENT)]
 
 
 def write_report(
@@ -77,6 +63,7 @@ def write_report(
     moved: Moved | None = None,
     milestone: str = "",
     doubts: Mapping[str, str] = NO_DOUBTS,
+    owner: str = "",
 ) -> Report:
     """The report of one form.
 
@@ -89,9 +76,10 @@ def write_report(
         moved: What moved since the last one; None is stated as absent.
         milestone: Which milestone a launch note is about.
         doubts: By a record's id, why it no longer counts.
+        owner: Only what this owner answers for; everybody's when empty.
 
     Raises:
-        ProgramError: No such form (``program-050``), or no such milestone (``program-005``).
+        ProgramError: No such form (``program-050``), or no such milestone or owner (``program-005``).
     """
     if form not in FORMS:
         raise ProgramError(f"{form!r} is no form of report", code="program-050", hint=did_you_mean(form, FORMS))
@@ -99,31 +87,31 @@ def write_report(
         raise ProgramError(
             f"{milestone!r} is no milestone", code="program-005", hint=did_you_mean(milestone, program.milestones)
         )
-    states = gate_states(program, evidence, today, doubts)
-    only = (milestone,) if form == "launch-note" else tuple(sorted(program.milestones))
-    parts = [
-        ("When it lands", _landings(program, found, only)),
-        ("What has been shown", _gates(states, only)),
-    ]
-    if form != "launch-note":
-        parts += [("Goals", _goals(program)), ("Who has to act", _acts(program, states, today))]
-    if form == "weekly":
-        parts += [
-            ("What moved", _moves(moved)),
-            ("What decides the end", _chain(program, found)),
-            ("Done", _done(program)),
-        ]
+    if owner and owner not in program.owners:
+        raise ProgramError(f"{owner!r} is no owner", code="program-005", hint=did_you_mean(owner, program.owners))
+    states = tuple(gate_states(program, evidence, today, doubts))
+    told = _Told(program, found, states, today, moved, _about(program, form, milestone, owner), owner)
+    parts = tuple((heading, tuple(write(told))) for heading, write in _PARTS[form])
+    about = f" · {milestone}" if form == "launch-note" else f" · {owner}" if owner else ""
+    return Report(f"{program.program.name}: {_TITLES.get(form, form)}{about}, {today}", parts)
+
+
+def _about(program: Program, form: str, milestone: str, owner: str) -> tuple[str, ...]:
+    """Which milestones a report tells of."""
     if form == "launch-note":
-        parts += [("What it waits for", _waits(program, milestone)), ("Risks", _risks(program))]
-    name = f" · {milestone}" if form == "launch-note" else ""
-    title = f"{program.program.name}: {form.replace('-', ' ')}{name}, {today}"
-    return Report(title, tuple((heading, tuple(held)) for heading, held in parts))
+        return (milestone,)
+    held = [name for name in sorted(program.milestones) if not owner or program.owner_of(name) == owner]
+    if form != "deck":
+        return tuple(held)
+    still = [name for name in held if program.milestones[name].done is None]
+    return tuple(sorted(still, key=lambda name: (program.milestones[name].due or date.max, name))[:_ON_A_SLIDE])
 
 
-def _landings(program: Program, found: Worlds, only: tuple[str, ...]) -> list[Sentence]:
+def _landings(told: _Told) -> list[Sentence]:
+    program, found = told.program, told.found
     dates = landing_dates(program, found)
     out = []
-    for name in only:
+    for name in told.only:
         one, at = program.milestones[name], f"milestones.{name}"
         if one.done is not None:
             out.append(Sentence(f"{name} was reached on {one.done}.", at, str(one.done)))
@@ -135,59 +123,98 @@ def _landings(program: Program, found: Worlds, only: tuple[str, ...]) -> list[Se
         else:
             chance = chance_by(program, found, name, one.due)
             out.append(Sentence(f"{text}; {one.due} is promised and kept in {chance:.0%}.", at, f"{chance:.4f}"))
-    return out or [Sentence("No milestone is in the plan.", "program", "absent")]
+    return out or told.nothing("milestone")
 
 
-def _gates(found: list[GateState], only: tuple[str, ...]) -> list[Sentence]:
-    states = [one for one in found if one.milestone in only]
+def _more(told: _Told) -> list[Sentence]:
+    """What a deck leaves out is counted."""
+    held = [name for name, one in told.program.milestones.items() if told.mine(name) and one.done is None]
+    left = len(held) - len(told.only)
+    text = f"{left} further open milestones are in the weekly report."
+    return [*_landings(told), *([Sentence(text, "program", str(left))] if left else [])]
+
+
+def _colours(told: _Told) -> list[Sentence]:
+    """Milestones with their colour, and the gates that hold one back."""
+    colours = milestone_colours(one for one in told.states if one.milestone in told.only)
+    out = [Sentence(f"{name} is {colours[name]}.", f"milestones.{name}", colours[name]) for name in sorted(colours)]
+    out += [_state(one) for one in told.states if one.milestone in told.only and one.colour == RED]
+    grey = sum(one.colour == GREY for one in told.states if one.milestone in told.only)
+    if grey:
+        out.append(Sentence(f"{grey} gates are grey: nothing is shown, or it is too old.", "program", str(grey)))
+    return out or told.nothing("milestone with a gate")
+
+
+def _state(one: GateState) -> Sentence:
+    record = f"evidence.{one.record}" if one.record else f"milestones.{one.milestone}"
+    return Sentence(one.sentence, record, ABSENT if one.value is None else f"{one.value:g}")
+
+
+def _gates(told: _Told) -> list[Sentence]:
+    states = [one for one in told.states if one.milestone in told.only]
     colours = milestone_colours(states)
     out = [Sentence(f"{name} is {colours[name]}.", f"milestones.{name}", colours[name]) for name in sorted(colours)]
-    for one in states:
-        record = f"evidence.{one.record}" if one.record else f"milestones.{one.milestone}"
-        out.append(Sentence(one.sentence, record, "absent" if one.value is None else f"{one.value:g}"))
+    out += [_state(one) for one in states]
     out += [
-        Sentence(f"{name} has no gate, so nothing has to be shown for it.", f"milestones.{name}", "absent")
-        for name in only
+        Sentence(f"{name} has no gate, so nothing has to be shown for it.", f"milestones.{name}", ABSENT)
+        for name in told.only
         if name not in colours
     ]
-    return out
+    return out or told.nothing("gate")
 
 
-def _goals(program: Program) -> list[Sentence]:
+def _goals(told: _Told) -> list[Sentence]:
     out = []
-    for name, one in sorted(program.goals.items()):
+    for name, one in sorted(told.program.goals.items()):
+        if not told.mine(name):
+            continue
         actual = "absent: nobody has measured it" if one.actual is None else f"{one.actual:g} {one.unit}"
-        value = "absent" if one.actual is None else f"{one.actual:g}"
+        value = ABSENT if one.actual is None else f"{one.actual:g}"
         out.append(
             Sentence(
                 f"{name} ({one.half}) wants {one.target:g} {one.unit}; measured: {actual}.", f"goals.{name}", value
             )
         )
-    return out or [Sentence("No goal is in the plan.", "program", "absent")]
+    return out or told.nothing("goal")
 
 
-def _acts(program: Program, states: list[GateState], today: date) -> list[Sentence]:
-    held = escalations(program, states, today)
+def _acts(told: _Told) -> list[Sentence]:
+    held = escalations(told.program, told.states, told.today)
+    held = [one for one in held if not told.owner or told.owner in (one.to, one.owner)]
     out = [Sentence(f"{one.to or 'Nobody'} hears: {one.sentence}", one.what, str(one.age_days)) for one in held]
     return out or [Sentence("Nothing has to be escalated today.", "program", "0")]
 
 
-def _moves(moved: Moved | None) -> list[Sentence]:
+def _effects(told: _Told) -> list[Sentence]:
+    """What moved as dates and pools, without the edits behind it."""
+    moved = told.moved
     if moved is None:
-        return [Sentence("What moved is absent: no earlier plan was given.", "program", "absent")]
+        return [Sentence("What moved is absent: no earlier plan was given.", "program", ABSENT)]
     out = [
         Sentence(f"{one.what} went from {one.was} to {one.now}.", one.what.split(" ")[0], f"{one.by:g}")
         for one in moved.moves
+        if not told.owner or told.mine(one.what.split(" ")[0].partition(".")[2])
     ]
-    for one in moved.edits:
+    return out or [Sentence("No date and no pool's peak moved.", "program", "0")]
+
+
+def _moves(told: _Told) -> list[Sentence]:
+    out = _effects(told)
+    edits = [] if told.moved is None else told.moved.edits
+    for one in edits:
+        if not told.mine(one.record.partition(".")[2]):
+            continue
         who = f", by {one.who}: {one.why}" if one.who else "; who and why are absent"
         text = f"{one.record} {one.field} went from {one.was or 'absent'} to {one.now or 'absent'}{who}."
-        out.append(Sentence(text, one.record, one.now or "absent"))
-    return out or [Sentence("Nothing moved.", "program", "0")]
+        out.append(Sentence(text, one.record, one.now or ABSENT))
+    return out
 
 
-def _chain(program: Program, found: Worlds) -> list[Sentence]:
-    ranked = sorted(program.tasks, key=lambda name: (-found.critical[name] * max(found.crucial[name], 0.0), name))[:5]
+def _chain(told: _Told) -> list[Sentence]:
+    program, found = told.program, told.found
+    ranked = sorted(
+        filter(told.mine, program.tasks), key=lambda name: (-found.critical[name] * max(found.crucial[name], 0.0), name)
+    )[:5]
     return [
         Sentence(
             f"{name} is critical in {found.critical[name]:.0%} of the worlds, and moves the end with {found.crucial[name]:.2f}.",
@@ -196,15 +223,17 @@ def _chain(program: Program, found: Worlds) -> list[Sentence]:
         )
         for name in ranked
         if found.critical[name] > 0
-    ] or [Sentence("No open task decides the end.", "program", "absent")]
+    ] or told.nothing("open task that decides the end")
 
 
-def _done(program: Program) -> list[Sentence]:
-    done = [name for name, one in program.tasks.items() if one.done is not None]
-    return [Sentence(f"{len(done)} of {len(program.tasks)} tasks are done.", "program", str(len(done)))]
+def _done(told: _Told) -> list[Sentence]:
+    held = [one for name, one in told.program.tasks.items() if told.mine(name)]
+    done = sum(one.done is not None for one in held)
+    return [Sentence(f"{done} of {len(held)} tasks are done.", "program", str(done))]
 
 
-def _waits(program: Program, milestone: str) -> list[Sentence]:
+def _waits(told: _Told) -> list[Sentence]:
+    program, milestone = told.program, told.only[0]
     network = network_of(program)
     done, calendar = schedule_network(network), calendar_of(program)
     at = network.names.index(milestone)
@@ -215,11 +244,11 @@ def _waits(program: Program, milestone: str) -> list[Sentence]:
             str(calendar.ends_on(float(done.finish[one]))),
         )
         for one, _ in network.links_into(at)
-    ] or [Sentence(f"{milestone} waits for nothing.", f"milestones.{milestone}", "absent")]
+    ] or [Sentence(f"{milestone} waits for nothing.", f"milestones.{milestone}", ABSENT)]
 
 
-def _risks(program: Program) -> list[Sentence]:
-    held = [(name, one) for name, one in sorted(program.risks.items()) if one.closed is None]
+def _risks(told: _Told) -> list[Sentence]:
+    held = [(name, one) for name, one in sorted(told.program.risks.items()) if one.closed is None and told.mine(name)]
     return [
         Sentence(
             f"{name} happens with {one.chance:.0%} and moves {', '.join(one.tasks)}.",
@@ -227,9 +256,46 @@ def _risks(program: Program) -> list[Sentence]:
             f"{one.chance:g}",
         )
         for name, one in held
-    ] or [Sentence("No open risk is in the plan.", "program", "absent")]
+    ] or told.nothing("open risk")
 
 
-def _marked(text: str) -> str:
-    """Text in which Markdown sees nothing but words."""
-    return "".join(f"\\{one}" if one in "\\`*_[]<>#|" else one for one in text.replace("\n", " "))
+def _decisions(told: _Told) -> list[Sentence]:
+    """What is still to be decided, which is what a steering meeting is for."""
+    held = [
+        (name, one)
+        for name, one in sorted(told.program.decisions.items())
+        if one.status == "proposed" and (not told.owner or one.owner == told.owner)
+    ]
+    return [
+        Sentence(f"To decide: {one.title} ({one.owner or 'nobody'} decides).", f"decisions.{name}", one.status)
+        for name, one in held
+    ] or [Sentence("No decision is waiting.", "program", "0")]
+
+
+_Part = tuple[str, Callable[[_Told], list[Sentence]]]
+_LANDS: Final[_Part] = ("When it lands", _landings)
+_SHOWN: Final[_Part] = ("What has been shown", _gates)
+_ACT: Final[_Part] = ("Who has to act", _acts)
+_PARTS: Final[dict[str, tuple[_Part, ...]]] = {
+    "weekly": (
+        _LANDS,
+        _SHOWN,
+        ("Goals", _goals),
+        _ACT,
+        ("What moved", _moves),
+        ("What decides the end", _chain),
+        ("Done", _done),
+    ),
+    "one-pager": (_LANDS, _SHOWN, ("Goals", _goals), _ACT),
+    "launch-note": (_LANDS, _SHOWN, ("What it waits for", _waits), ("Risks", _risks)),
+    "deck": (
+        ("When it lands", _more),
+        ("What has been shown", _colours),
+        ("What moved", _effects),
+        ("What decides the end", _chain),
+        ("Risks", _risks),
+        ("What is asked of you", lambda told: [*_decisions(told), *_acts(told)]),
+        ("Goals", _goals),
+    ),
+}
+_TITLES: Final = {"launch-note": "launch note", "deck": "steering deck"}
