@@ -1,11 +1,12 @@
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import betaln, gammaln
 
 from mainstem.base.errors import LaunchError
-from mainstem.launch.sample_ratio import check_sample_ratio, check_segments, log_e_value
+from mainstem.launch.sample_ratio import check_sample_ratio, check_segments, log_e_value, ratios_of
 
 
 @given(st.integers(0, 10**7), st.integers(0, 10**7))
@@ -85,7 +86,12 @@ def arrived(lost: float = 0.0, users: int = 60_000, seed: int = 3) -> pl.DataFra
 
 def test_each_day_and_platform_has_its_ratio_and_a_healthy_log_alarms_nowhere():
     found = ratios_of(arrived(), {"control": 0.5, "treatment": 0.5}, ["platform"])
-    assert [one.segment for one in found] == ["all", *(f"day {k}" for k in range(1, 8)), "platform android", "platform ios"]
+    assert [one.segment for one in found] == [
+        "all",
+        *(f"day {k}" for k in range(1, 8)),
+        "platform android",
+        "platform ios",
+    ]
     assert not any(one.alarm for one in found)
     assert sum(found[0].counts) == 60_000
     assert [one.alarm_at for one in found] == [3_000, *[21_000] * 7, *[6_000] * 2]
@@ -97,7 +103,9 @@ def test_a_fault_of_two_days_on_one_platform_is_found_there_and_the_alarm_stays(
     assert not found["platform ios"].alarm
     assert found["day 3"].observed[1] < found["day 1"].observed[1] - 0.03
     table = arrived(lost=0.6)
-    late = pl.concat([table, *[arrived(users=300_000, seed=9).with_columns(since_ms=pl.lit(8 * DAY_MS))] * 5])
+    late = pl.concat(
+        [table, *[arrived(users=300_000, seed=9).with_columns(since_ms=pl.lit(8 * DAY_MS, dtype=pl.Int64))] * 5]
+    )
     again = {one.segment: one for one in ratios_of(late, {"control": 0.5, "treatment": 0.5}, ["platform"])}
     assert again["platform android"].alarm
     assert again["platform android"].log_e < found["platform android"].log_e

@@ -22,11 +22,11 @@ from mainstem.base.errors import LaunchError
 
 ALARM_AT: Final = 1_000.0
 STRENGTHS: Final = (200.0, 2_000.0, 20_000.0)
-_DAY_MS: Final = 86_400_000
 """How many users' worth a mixture is drawn to the declared shares; of 20,000, two equal arms get 10,000 each.
 
 The strong one finds .2 % of imbalance among many users, the weak ones 30 % among a thousand; their mean is an e-value too, and
 costs no more than a factor of 3."""
+_DAY_MS: Final = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
