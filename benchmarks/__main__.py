@@ -16,7 +16,14 @@ from typing import Any  # noqa: E402
 
 import msgspec  # noqa: E402
 
-from benchmarks import bench_request, bench_training, control_day, control_slate, launch_characteristics  # noqa: E402
+from benchmarks import (  # noqa: E402
+    bench_request,
+    bench_training,
+    capacity_numbers,
+    control_day,
+    control_slate,
+    launch_characteristics,
+)
 
 RESULTS = Path(__file__).resolve().parents[1] / ".bench"
 LIBRARIES = ("numpy", "polars", "msgspec", "starlette", "uvicorn", "torch", "fastapi", "pydantic", "hnswlib")
@@ -47,7 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one rate, two seconds: whether it runs, not how fast")
     parser.add_argument(
-        "--only", choices=("request", "training", "control", "control-day", "launch"), help="one of them"
+        "--only", choices=("request", "training", "control", "control-day", "launch", "capacity"), help="one of them"
     )
     asked = parser.parse_args()
     found: dict[str, Any] = {"machine": machine()}
@@ -59,6 +66,7 @@ def main() -> None:
         ("control", control_slate),
         ("control-day", control_day),
         ("launch", launch_characteristics),
+        ("capacity", capacity_numbers),
     ):
         if asked.only in (None, name):
             found[name] = part.run(quick=asked.quick)

@@ -159,3 +159,12 @@ def test_what_cannot_be_measured_is_refused(broken, code: str):
     with pytest.raises(CapacityError) as refused:
         broken()
     assert refused.value.code == code
+
+
+def test_measured_times_are_drawn_as_they_are():
+    few_slow = np.repeat([0.5, 5.5], [90, 10])
+    service = Service(0.0, 1e-3, workers=1)
+    found = simulate(service, 10.0, requests=20_000, factors=few_slow)
+    assert (found.p50, found.p99) == pytest.approx((0.5e-3, 5.5e-3), rel=0.02)
+    even = knee(service, 0.02, requests=5_000, factors=np.ones(3)).rate
+    assert knee(service, 0.02, requests=5_000, factors=few_slow).rate < even

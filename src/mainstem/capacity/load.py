@@ -116,7 +116,13 @@ def erlang_c(workers: int, offered: float) -> float:
     return blocked / (1.0 - offered / workers * (1.0 - blocked))
 
 
-def simulate(service: Service, rate: float, *, requests: int = 100_000, seed: int = 0) -> Latency:
+Factors = NDArray[np.float64] | None
+"""Measured occupancies over their mean, which are drawn from; None draws from a lognormal with the service's spread."""
+
+
+def simulate(
+    service: Service, rate: float, *, requests: int = 100_000, seed: int = 0, factors: Factors = None
+) -> Latency:
     """Latency of Poisson arrivals at a rate, by simulation. The same seed draws the same customers at every rate.
 
     Raises:
@@ -130,13 +136,16 @@ def simulate(service: Service, rate: float, *, requests: int = 100_000, seed: in
         )
     draw = np.random.default_rng(seed)
     arrivals = np.cumsum(draw.exponential(size=requests)) / rate
-    return replay(service, arrivals, seed=seed + 1)
+    return replay(service, arrivals, seed=seed + 1, factors=factors)
 
 
-def replay(service: Service, arrivals: NDArray[np.float64], *, seed: int = 0) -> Latency:
+def replay(service: Service, arrivals: NDArray[np.float64], *, seed: int = 0, factors: Factors = None) -> Latency:
     """The same for arrivals that were measured, in seconds, sorted. The first tenth warms up and is not counted."""
-    spread = math.sqrt(math.log1p(service.cv**2))
-    noise = np.exp(np.random.default_rng(seed).normal(size=arrivals.size) * spread - spread * spread / 2.0)
+    draw, spread = np.random.default_rng(seed), math.sqrt(math.log1p(service.cv**2))
+    if factors is None:
+        noise = np.exp(draw.normal(size=arrivals.size) * spread - spread * spread / 2.0)
+    else:
+        noise = draw.choice(factors, arrivals.size)
     took, busy, batches = _queue(
         arrivals, noise, service.launch_s, service.request_s, service.workers, service.batch, service.delay_s
     )
@@ -182,14 +191,14 @@ def _queue(arrivals, noise, launch, each, workers, cap, delay):
     return took, busy, batches
 
 
-def knee(service: Service, slo_s: float, *, requests: int = 100_000, seed: int = 0) -> Latency:
+def knee(service: Service, slo_s: float, *, requests: int = 100_000, seed: int = 0, factors: Factors = None) -> Latency:
     """The largest rate at which p99 keeps the objective, within a thousandth.
 
     Raises:
         CapacityError: ``capacity-045`` when a lone request already misses it.
     """
     low, high = 0.0, service.ceiling
-    slowest = simulate(service, high * 1e-3, requests=requests, seed=seed)
+    slowest = simulate(service, high * 1e-3, requests=requests, seed=seed, factors=factors)
     if slowest.p99 > slo_s:
         raise CapacityError(
             f"found a p99 of {slowest.p99 * 1e3:.1f} ms without any queue, above the objective of {slo_s * 1e3:.1f} ms",
@@ -199,7 +208,7 @@ def knee(service: Service, slo_s: float, *, requests: int = 100_000, seed: int =
     found = slowest
     while high - low > 1e-3 * service.ceiling:
         middle = (low + high) / 2.0
-        at = simulate(service, middle, requests=requests, seed=seed)
+        at = simulate(service, middle, requests=requests, seed=seed, factors=factors)
         if at.p99 <= slo_s:
             low, found = middle, at
         else:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mainstem.base.errors import CapacityError
-from mainstem.capacity.load import Service, _queue, knee
+from mainstem.capacity.load import Service, knee
 
 Array = NDArray[np.float64]
 METRICS = ("requests / s at the knee", "resident bytes", "bytes logged a request", "rows trained / CPU s")
@@ -108,15 +108,15 @@ def told(samples: Sequence[Sample], *, rows: float, count: int, cores: int, slo_
     scales = np.array([one.scale for one in samples])
     means = {name: np.array([float(one.request_s[name].mean()) for one in samples]) for name in surfaces}
     request_s = {name: _line(scales, values, 1.0) for name, values in means.items()}
-    spread = np.concatenate([one.request_s[name] / one.request_s[name].mean() for one in samples for name in surfaces])
+    factors = np.concatenate(
+        [one.request_s[name] * (request_s[name] / one.request_s[name].mean()) for one in samples for name in surfaces]
+    )
     mixed = float(np.mean(list(request_s.values())))
-    between = np.array([value / mixed for value in request_s.values()])
-    cv = float(np.sqrt(spread.var() + between.var()))
     shares = np.array([one.share for one in samples])
     train_s = _line(np.array([one.rows for one in samples]), np.array([one.train_s for one in samples]), rows)
     return Needs(
         request_s=request_s,
-        knee=knee(Service(0.0, mixed, cv=cv, workers=cores), slo_s).rate,
+        knee=knee(Service(0.0, mixed, workers=cores), slo_s, factors=factors / factors.mean()).rate,
         resident=_line(shares, np.array([one.resident for one in samples]), 1.0),
         logged=_logged(samples, count),
         train_s=train_s,
@@ -126,12 +126,12 @@ def told(samples: Sequence[Sample], *, rows: float, count: int, cores: int, slo_
 
 def took(sample: Sample, *, count: int, cores: int, slo_s: float) -> Needs:
     """What a deployment took. Its knee is that of its own measured requests in a queue before its cores."""
-    each = np.concatenate(
-        [_as_many(one, max(x.size for x in sample.request_s.values())) for one in sample.request_s.values()]
-    )
+    most = max(one.size for one in sample.request_s.values())
+    each = np.concatenate([_as_many(one, most) for one in sample.request_s.values()])
+    mean = float(each.mean())
     return Needs(
         request_s={name: float(one.mean()) for name, one in sample.request_s.items()},
-        knee=_measured_knee(each, cores, slo_s),
+        knee=knee(Service(0.0, mean, workers=cores), slo_s, seed=1, factors=each / mean).rate,
         resident=sample.resident,
         logged=sample.logged[count],
         train_s=sample.train_s,
@@ -201,19 +201,6 @@ def _logged(samples: Sequence[Sample], count: int) -> float:
 def _as_many(values: Array, count: int) -> Array:
     """So many of them, in turn: surfaces of one traffic weigh the same."""
     return np.resize(values, count)
-
-
-def _measured_knee(seconds: Array, cores: int, slo_s: float, seed: int = 0, requests: int = 100_000) -> float:
-    """The largest rate at which these very requests, drawn anew, keep the objective."""
-    draw = np.random.default_rng(seed)
-    noise = draw.choice(seconds, requests) / seconds.mean()
-    gaps = np.cumsum(draw.exponential(size=requests))
-    low, high = 0.0, cores / float(seconds.mean())
-    while high - low > 1e-3 * high:
-        middle = (low + high) / 2.0
-        waited, _, _ = _queue(gaps / middle, noise, 0.0, float(seconds.mean()), cores, 1, 0.0)
-        low, high = (middle, high) if np.quantile(waited[requests // 10 :], 0.99) <= slo_s else (low, middle)
-    return low
 
 
 def _check(samples: Sequence[Sample]) -> None:
