@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from mainstem.base.errors import LaunchError
 from mainstem.launch.boundaries import boundaries, equal_looks
-from mainstem.launch.returning import Looks, calendar, correlated_bounds, mean_pulls
+from mainstem.launch.returning import Looks, calendar, correlated_bounds, extended, mean_pulls
 
 
 def returning_users(seed: int, users: int = 400, days: int = 8) -> tuple[np.ndarray, np.ndarray]:
@@ -67,3 +67,30 @@ def test_correlations_that_cannot_be_are_refused():
             correlated_bounds(matrix, calendar(len(matrix), 3), draws=100)
     with pytest.raises(LaunchError):
         mean_pulls([[1.0]], [[False]])
+
+
+def test_a_test_that_goes_on_past_its_end_spends_its_reserve_and_no_more():
+    values, seen = returning_users(5, days=12)
+    correlation = Looks.of_pulls(mean_pulls(values, seen)).correlation
+    clock = calendar(12, 4)
+    bounds = correlated_bounds(correlation, clock, 0.045, reserve=0.005)
+    without = correlated_bounds(correlation, clock, 0.045)
+    assert bounds[:4] == pytest.approx(without[:4], abs=1e-9)
+    assert np.isinf(without[4:]).all()
+    assert np.isfinite(bounds).all()
+    root = np.linalg.cholesky(correlation + 1e-10 * np.eye(12))
+    z = np.random.default_rng(2).standard_normal((200_000, 12)) @ root.T
+    crossed = z >= bounds
+    assert crossed[:, :4].any(1).mean() == pytest.approx(0.045, abs=0.003)
+    assert 0.046 < crossed.any(1).mean() < 0.0525
+
+
+def test_the_reserve_is_never_spent_wholly():
+    spent = extended(np.linspace(0.1, 40, 200), 0.005)
+    assert (np.diff(spent) >= 0).all()
+    assert spent[0] == 0
+    assert spent[-1] < 0.005
+    assert extended([1.25], 0.005)[0] == pytest.approx(0.6 * 0.005, rel=0.03)
+    with pytest.raises(LaunchError) as refused:
+        correlated_bounds(np.eye(2), calendar(2, 2), reserve=0.7)
+    assert refused.value.code == "launch-002"

@@ -20,12 +20,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 
 from mainstem.base.errors import LaunchError
-from mainstem.launch.spending import ALPHA, spent
+from mainstem.launch.spending import ALPHA, check_share_of_error, spent
 
 Floats = NDArray[np.float64]
 
 DRAWS: Final = 100_000
 _SEED: Final = 20_260
+_SLOWING: Final = 4
+"""The reserve left at a clock above 1 is its power to minus this: who goes on does so for days more often than for months."""
 _NOTHING_NEW: Final = 1e-5
 """Share of a look's variance below which it is taken as the look before it."""
 
@@ -115,6 +117,7 @@ def correlated_bounds(
     alpha: float = ALPHA,
     spending: str = "t2",
     *,
+    reserve: float = 0.0,
     draws: int = DRAWS,
     seed: int = _SEED,
 ) -> Floats:
@@ -124,11 +127,15 @@ def correlated_bounds(
     exactly given each path so far: what is left to luck moves an alpha of .05 by .0005 (one standard deviation).
     The bounds of the first looks do not change when more looks are added.
 
+    Past the planned end (a clock above 1) nothing is left but the reserve. It is spent by the calendar too, ever more slowly and
+    never wholly (``extended``), so a test may go on for as long as anybody likes, with every look's own correlation.
+
     Args:
         correlation: Between the statistics of the looks so far.
         clock: Share of the planned looks at each, fixed before the start.
-        alpha: One-sided.
+        alpha: One-sided, up to the planned end.
         spending: See ``spent``.
+        reserve: One-sided, for all looks after it.
         draws: Paths.
         seed: Of the draws.
 
@@ -138,7 +145,7 @@ def correlated_bounds(
     Shapes: correlation ``[looks, looks]``, clock and answer ``[looks]``.
     """
     root = _root(np.asarray(correlation, np.float64))
-    used = spent(clock, alpha, spending)
+    used = spent(clock, alpha, spending) + extended(clock, reserve)
     if used.shape != root.shape[:1]:
         raise _bad_pulls(f"a correlation of {root.shape[0]} looks and a clock of {used.size}")
     rng = np.random.default_rng(seed)
@@ -153,6 +160,19 @@ def correlated_bounds(
         paths[k] = ndtri((rng.permutation(draws) + rng.random(draws)) / draws)
         alive &= given + free * paths[k] < bounds[k]
     return bounds
+
+
+def extended(clock: ArrayLike, reserve: float) -> Floats:
+    """How much of the reserve may have been spent by a clock: none up to the planned end, three fifths a quarter past it.
+
+    Raises:
+        LaunchError: The reserve is below 0, or not below one half (``launch-002``).
+
+    Shapes: clock and answer ``[looks]``.
+    """
+    if reserve:
+        check_share_of_error("the reserve", reserve)
+    return reserve * (1.0 - np.maximum(np.asarray(clock, np.float64), 1.0) ** -_SLOWING)
 
 
 def _bound_for(wanted: float, given: Floats, free: float, draws: int, start: float) -> float:

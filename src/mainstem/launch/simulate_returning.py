@@ -12,7 +12,7 @@ from mainstem.launch.boundaries import boundaries
 from mainstem.launch.characteristic import Characteristic, false_rate, share
 from mainstem.launch.confidence_sequence import mixture_bound
 from mainstem.launch.returning import Looks, calendar, correlated_bounds, mean_pulls
-from mainstem.launch.spending import ALPHA
+from mainstem.launch.spending import ALPHA, EXTENSION_RESERVE
 
 Floats = NDArray[np.float64]
 DAYS = 28
@@ -22,6 +22,8 @@ METRICS = (("mean, own tastes", 1.0, True), ("mean, daily luck", 0.3, True), ("t
 """Name, spread of tastes between users over that within them, and whether it is a mean over a user's days."""
 _GROWTH = 0.6
 _KNOWN, _TRUTH, _TABLES, _DRAWS = 4_000, 30_000, 4, 40_000
+_PLANNED = 14
+"""The planned end of a test that goes on."""
 
 
 def returning_users(runs: int, seed: int) -> Iterator[Characteristic]:
@@ -30,7 +32,7 @@ def returning_users(runs: int, seed: int) -> Iterator[Characteristic]:
     The estimates of looks are drawn from the normal distribution that very many users give; bounds know only the pulls of
     4,000 users an arm. What the plain bounds do, with users as information, stands beside it for comparison.
     """
-    plain, always = [], []
+    plain, always, past = [], [], []
     for number, (back, metric) in enumerate(product(RETURNS, METRICS)):
         name, taste, averaged = metric
         rng = np.random.default_rng([seed, number])
@@ -38,13 +40,18 @@ def returning_users(runs: int, seed: int) -> Iterator[Characteristic]:
         truth = Looks.of_pulls(pulls).correlation
         root = np.linalg.cholesky(truth + 1e-9 * np.eye(DAYS))
         z = rng.standard_normal((runs, DAYS)) @ root.T
-        hits = 0
+        hits, longer = 0, 0
         for table, part in enumerate(np.array_split(z, _TABLES)):
             known = [case_pulls(_KNOWN, back, taste, averaged, rng)[0] for _ in range(2)]
             correlation = Looks.of_pulls(*known).correlation
             luck = _TABLES * number + table
             bound = correlated_bounds(correlation, calendar(DAYS, DAYS), ALPHA, draws=_DRAWS, seed=luck)
             hits += int((part >= bound).any(1).sum())
+            if table == 0:
+                clock, kept = calendar(DAYS, _PLANNED), ALPHA - EXTENSION_RESERVE
+                bound = correlated_bounds(correlation, clock, kept, reserve=EXTENSION_RESERVE, draws=_DRAWS, seed=luck)
+                longer = int((z >= bound).any(1).sum())
+        past.append(longer)
         yield false_rate("returning users", f"{name}, {back:.0%} come back a day", hits, runs, ALPHA)
         seen = users / users[-1]
         rising = np.maximum.accumulate(seen) + 1e-3 * calendar(DAYS, DAYS)
@@ -53,6 +60,8 @@ def returning_users(runs: int, seed: int) -> Iterator[Characteristic]:
     yield false_rate(
         "returning users", "largest of the rollback's bound at .05, users as information", max(always), runs, ALPHA
     )
+    told = f"largest when the test goes on from day {_PLANNED} to {DAYS} by the reserve"
+    yield false_rate("returning users", told, max(past), runs, ALPHA)
     yield share("returning users", "largest of the plain bounds, users as information", max(plain), runs)
 
 
