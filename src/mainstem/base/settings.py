@@ -118,6 +118,8 @@ class Serve(Record, frozen=True, kw_only=True):
     """After this an outside stack is left out."""
     clock: str = "system"
     """What "now" is when a request does not say: ``system``, or ``log`` to serve a past log from where it ends."""
+    pilot_every_s: float = 60
+    """Seconds between two looks of the pilot at launches under way, in a process of its own; 0 flies none."""
     shadow_share: float = 0.1
     """Share of live requests mirrored to the other stacks, off the hot path."""
     shadow_to: list[str] = []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from mainstem.cli import launch_plan
+from mainstem.cli import launch_plan, launch_run
 from mainstem.cli.options import AsJson, Quiet
 from mainstem.cli.terminal import NO, Terminal, table
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Plans, evidence and verdicts of a launch.")
 app.command()(launch_plan.plan)
 app.command()(launch_plan.simulate)
+for _verb in launch_run.VERBS:
+    app.command()(_verb)
 
 
 @app.callback()

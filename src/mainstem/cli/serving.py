@@ -19,6 +19,7 @@ from mainstem.base.settings import Remote
 from mainstem.stacks.live import Live
 from mainstem.web.routes import routes
 from mainstem.workspace.layout import LEGACY, Workspace
+from mainstem.workspace.piloting import piloted
 from mainstem.workspace.platform import open_live
 from mainstem.workspace.programs import serving
 
@@ -37,6 +38,7 @@ def serve_workspace(folder: Path, host: str | None, port: int | None, *, with_le
             models = {name: workspace.legacy_model(name) for name in LEGACY}
             running = stack.enter_context(serving(LEGACY, workspace.log, models, until=EVER))
             urls = {name: one.url for name, one in running.items()}
+        stack.enter_context(piloted(folder, settings.pilot_every_s))
         serve(
             partial(build, folder, urls),
             settings,

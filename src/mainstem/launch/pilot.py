@@ -41,6 +41,7 @@ class Outside:
         shadow: What mirrored traffic showed of a surface.
         risks: Named risks of the assessment that are not met.
         tell: Is given the standing after each pass, and the acts that were done in it.
+        gone: Whether another pilot is known to be dead.
         made: Whether the traffic is a made world's.
     """
 
@@ -48,6 +49,7 @@ class Outside:
     shadow: Callable[[str], ShadowSeen | None] = lambda surface: None
     risks: Callable[[Sequence[str]], tuple[str, ...]] = lambda names: ()
     tell: Callable[[Standing, Sequence[Decision]], object] = lambda standing, done: None
+    gone: Callable[[str], bool] = lambda holder: False
     made: bool = False
 
 
@@ -98,7 +100,7 @@ class Pilot:
 
     def sit(self) -> Seat:
         """Takes the pilot's seat, or shows that it is still taken by us."""
-        return self.book.sit(self.plan.name, self.holder, int(time.time() * 1000), SEAT_MS)
+        return self.book.sit(self.plan.name, self.holder, int(time.time() * 1000), SEAT_MS, self.outside.gone)
 
     def once(self, seat: Seat) -> bool:
         """One pass over every surface; True when all have ended.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -305,7 +305,9 @@ class LaunchBook:
                 )
             before = entry.digest
 
-    def sit(self, launch: str, holder: str, now_ms: int, for_ms: int) -> Seat:
+    def sit(
+        self, launch: str, holder: str, now_ms: int, for_ms: int, gone: Callable[[str], bool] = lambda holder: False
+    ) -> Seat:
         """Takes the pilot's seat, or keeps it.
 
         Args:
@@ -313,13 +315,14 @@ class LaunchBook:
             holder: Who; the same holder keeps its turn.
             now_ms: The system's time, not a made one's.
             for_ms: How long it is kept without being asked for again.
+            gone: Whether a holder is known to be dead, so that nobody need wait for its time to end.
 
         Raises:
             StoreError: Another holder has it, and its time is not over (``store-093``).
         """
         with self._write() as db:
             row = db.execute("SELECT holder, until_ms, turn FROM seats WHERE launch = ?", (launch,)).fetchone()
-            if row and row[0] != holder and row[1] > now_ms:
+            if row and row[0] != holder and row[1] > now_ms and not gone(row[0]):
                 raise _taken(launch, row[0], (row[1] - now_ms) / 1e3)
             turn = row[2] if row and row[0] == holder else (row[2] + 1 if row else 1)
             db.execute(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import getpass
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,15 +16,20 @@ import polars as pl
 
 from mainstem.base.clock import Clock, SystemClock
 from mainstem.base.errors import LaunchError, did_you_mean
+from mainstem.base.evidence import Evidence
 from mainstem.data.log import Log
 from mainstem.data.records import IdTable
 from mainstem.launch.assignment import origins_of
-from mainstem.launch.decide import ENDED, check_ramp, state_at
+from mainstem.launch.decide import ENDED, Decision, ShadowSeen, check_ramp, state_at
 from mainstem.launch.pilot import Outside, Pilot
 from mainstem.launch.plan_file import Plan, check_unedited, plan_hash, read_plan
 from mainstem.launch.served_log import ACTS, BEFORE, ServedLog, check_columns, covariate_columns, reader_of
 from mainstem.launch.standing import Standing
 from mainstem.store.launch_book import FILE, LaunchBook, Move, Placement, Started
+from mainstem.store.shadow_counts import FILE as SHADOW_FILE
+from mainstem.store.shadow_counts import ShadowCounts
+from mainstem.workspace.evidence_log import append_evidence
+from mainstem.workspace.evidence_risks import unmet_risks
 from mainstem.workspace.layout import LEGACY, Workspace
 from mainstem.workspace.log import open_log
 
@@ -121,9 +127,13 @@ def pilot_of(workspace: Workspace, launch: str, clock: Clock | None = None) -> P
     if clock is None:
         clock = NewestRecord(log) if workspace.settings.serve.clock == "log" else SystemClock()
     before = _Before(workspace, plan, started.started_ms)
+    counts = ShadowCounts(workspace.live / SHADOW_FILE)
     outside = Outside(
         before=before.of,
-        tell=lambda standing, done: write_standing(workspace, standing),
+        shadow=lambda surface: _shadow(counts, launch, surface),
+        risks=lambda names: tuple(one.why for one in unmet_risks(workspace, names)),
+        tell=lambda standing, done: tell(workspace, standing, done),
+        gone=gone,
         made=bool(started.facts.get("made")),
     )
     return Pilot(book, started, plan, log, clock, seat_name(), outside)
@@ -137,6 +147,27 @@ def plan_of(started: Started) -> Plan:
 def write_standing(workspace: Workspace, standing: Standing) -> Path:
     """Keeps where a launch stands as evidence ``launch-NAME``."""
     return workspace.write_evidence(f"launch-{standing.launch}", standing)
+
+
+def tell(workspace: Workspace, standing: Standing, done: Sequence[Decision]) -> None:
+    """Keeps a standing, and after an act puts each surface's verdict where gates of the program read it."""
+    write_standing(workspace, standing)
+    if done:
+        at = dt.datetime.now(dt.UTC)
+        append_evidence(
+            workspace,
+            *(
+                Evidence(
+                    kind="launch",
+                    about=one.surface,
+                    value=float(one.state in ("holdback", "landed")),
+                    at=at,
+                    source="mainstem launch run",
+                    note=f"{standing.launch}: {one.state} at {one.share:.0%}: {one.reason}",
+                )
+                for one in standing.surfaces
+            ),
+        )
 
 
 def read_standing(workspace: Workspace, launch: str) -> Standing:
@@ -247,6 +278,25 @@ def _sum_of(column: str) -> pl.Expr:
 def seat_name() -> str:
     """This process, as the pilot's seat names it."""
     return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def gone(holder: str) -> bool:
+    """Whether a holder of the seat is a process of this machine that is no more."""
+    host, _, number = holder.rpartition(":")
+    if host != socket.gethostname() or not number.isdigit():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _shadow(counts: ShadowCounts, launch: str, surface: str) -> ShadowSeen | None:
+    found = counts.read(launch, surface)
+    return ShadowSeen(found.requests, found.failed, found.mean_overlap) if found.requests else None
 
 
 def person() -> str:

@@ -1,0 +1,109 @@
+"""The pilots of a serving workspace: one process beside the server flies every launch that has not ended.
+
+A process of its own, so that no bound it computes takes time from a request; it keeps nothing, so its death loses nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import Final
+
+from mainstem.base.errors import MainstemError
+from mainstem.launch.decide import ENDED
+from mainstem.launch.pilot import Pilot
+from mainstem.workspace.launching import book_of, pilot_of
+from mainstem.workspace.layout import Workspace
+
+LOG = logging.getLogger("mainstem.pilots")
+AGAIN_S: Final = 5.0
+"""How long a pilots' process that died is not started again."""
+
+
+class Pilots:
+    """Every launch of a workspace that has not ended, each by its own pilot.
+
+    Args:
+        workspace: Whose.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._flying: dict[str, Pilot] = {}
+        self._refused: dict[str, str] = {}
+
+    def once(self) -> None:
+        """One pass over every launch; one that cannot be flown is said once and tried again."""
+        book = book_of(self._workspace)
+        open_ = {place.launch for place in book.placements() if place.state not in ENDED}
+        for name in sorted(open_):
+            try:
+                pilot = self._flying.get(name) or pilot_of(self._workspace, name)
+                self._flying[name] = pilot
+                pilot.once(pilot.sit())
+                self._refused.pop(name, None)
+            except MainstemError as error:
+                if self._refused.get(name) != error.code:
+                    LOG.warning("launch %s is not flown: %s", name, error)
+                self._refused[name] = error.code
+
+    def rise(self) -> None:
+        """Gives every seat back."""
+        for pilot in self._flying.values():
+            try:
+                pilot.book.rise(pilot.sit())
+            except MainstemError as error:
+                LOG.info("the seat of %s was not given back: %s", pilot.plan.name, error)
+
+
+def fly(folder: Path, every_s: float, stop: Event) -> None:
+    """The main function of the pilots' process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    pilots = Pilots(Workspace.open(folder))
+    while not stop.is_set():
+        try:
+            pilots.once()
+        except MainstemError as error:
+            LOG.warning("the book of launches could not be read; trying again: %s", error)
+        stop.wait(every_s)
+    pilots.rise()
+
+
+@contextmanager
+def piloted(folder: Path, every_s: float) -> Iterator[None]:
+    """While it is open, a process flies the workspace's launches; one that dies is replaced. None when ``every_s`` is 0."""
+    if every_s <= 0:
+        yield
+        return
+    context = multiprocessing.get_context("spawn")
+    stop, ended = context.Event(), threading.Event()
+
+    def keep() -> None:
+        while not ended.is_set():
+            process = context.Process(target=fly, args=(folder, every_s, stop), name="pilots", daemon=True)
+            process.start()
+            while process.is_alive() and not ended.is_set():
+                process.join(0.5)
+            if not ended.is_set():
+                LOG.error("the pilots' process ended with %s; starting another", process.exitcode)
+                time.sleep(AGAIN_S)
+            else:
+                process.join(10.0)
+                process.kill()
+
+    keeper = threading.Thread(target=keep, name="pilots", daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        ended.set()
+        keeper.join(15.0)
