@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import polars as pl
 import uvicorn
+from made_desks import fill_capacity, fill_program
 from starlette.applications import Starlette
 
 from mainstem.base.clock import SetClock
@@ -406,6 +407,8 @@ def fill(workspace: Workspace) -> None:
         "demo", {"headline": headline, "sentence": answer, "made": True, "user": 32, "item": 5300, "steps": steps}
     )
     workspace.write_evidence("break", shadow)
+    fill_program(workspace)
+    fill_capacity(workspace)
     line = {
         "request_id": 9,
         "user_id": 3,

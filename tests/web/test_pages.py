@@ -49,6 +49,8 @@ PATHS = [
     "/side-by-side?regime=continuous",
     "/shadow",
     "/migration",
+    "/program",
+    "/capacity",
 ]
 ONE_OF_A_KIND = """document.querySelectorAll(
   'table:not(:has(.verdict)) tbody tr:nth-child(n+4), .slate li:not(.shared):nth-child(n+4)').forEach(one => one.remove())"""
@@ -331,6 +333,8 @@ def test_an_empty_workspace_says_which_command_fills_each_page(empty: tuple[Work
         "/side-by-side": "mainstem compare",
         "/shadow": "mainstem ",
         "/migration": "mainstem ",
+        "/program": "mainstem program new",
+        "/capacity": "mainstem capacity calibrate",
     }.items():
         answer = httpx2.get(empty[1] + path)
         assert answer.status_code == 200

@@ -166,13 +166,17 @@ def moved(
     seed: Seed = None,
     as_json: AsJson = False,
 ) -> None:
-    """What moved since a revision, by whom, why, and what it did to the P80 and to a pool's peak."""
+    """What moved since a revision, by whom, why, and what it did to the P80 and to a pool's peak.
+
+    In a workspace's folder it is kept for the page of the program.
+    """
     from mainstem.program.moved import what_moved
     from mainstem.program.plan_file import read_program
 
     now = _earlier(plan, until) if until else read_program(plan)
     found = what_moved(_earlier(plan, since), now, seed=seed or 0)
     told = f"{table([asdict(one) for one in found.edits])}\n\n{table([asdict(one) for one in found.moves])}"
+    _kept(plan, {"since": since, "until": until or "", **asdict(found)})
     Terminal(as_json=as_json).answer(asdict(found), told)
 
 
@@ -343,6 +347,17 @@ def _earlier(plan: Path, since: str) -> Program:
     if Path(since).exists():
         return read_program(Path(since))
     return program_at(plan if plan.is_dir() else plan.parent, since)
+
+
+def _kept(plan: Path, moved: dict[str, object]) -> None:
+    """Stores what moved where the plan lies in a workspace."""
+    from mainstem.base.settings import FILE
+    from mainstem.workspace.layout import Workspace
+    from mainstem.workspace.program_desk import MOVED
+
+    folder = plan if plan.is_dir() else plan.parent
+    if (folder / FILE).is_file():
+        Workspace.open(folder).write_evidence(MOVED, moved)
 
 
 def _day(as_of: date | None, given: str | None) -> date:

@@ -13,6 +13,9 @@ SHAPES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("holds", "not worse", "go", "moved", "met"), "●"),
     **dict.fromkeys(("undecided", "hold", "held", "not measured"), "▲"),
     **dict.fromkeys(("does not hold", "worse", "roll back", "rolled back", "not met"), "■"),
+    **dict.fromkeys(("green", "in date", "fits"), "●"),
+    **dict.fromkeys(("grey", "no gate"), "○"),
+    **dict.fromkeys(("red", "expired", "too small"), "■"),
 }
 """A verdict is told by word, shape and colour; any two of them can be missed."""
 

@@ -25,6 +25,8 @@ NAVIGATION: Final = (
     ("responsible", "Responsible"),
     ("shadow", "Shadow diff"),
     ("migration", "Migration"),
+    ("program", "Program"),
+    ("capacity", "Capacity"),
     ("feature-parity", "Feature parity"),
 )
 _HYPHEN: Final = re.compile(r"(?<=[ (\[…])-(?=\.?\d)")

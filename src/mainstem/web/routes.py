@@ -16,11 +16,13 @@ from mainstem.report.figure import Drawn
 from mainstem.stacks.live import Live
 from mainstem.web.page import Missing, Page
 from mainstem.web.pages import (
+    capacity,
     explorer,
     feature_parity,
     item,
     migration,
     overview,
+    program,
     responsible,
     shadow,
     side_by_side,
@@ -41,6 +43,8 @@ PAGES: Final[Mapping[str, Answer]] = {
     "responsible": responsible.page,
     "shadow": shadow.page,
     "migration": migration.page,
+    "program": program.page,
+    "capacity": capacity.page,
     "feature-parity": feature_parity.page,
 }
 
