@@ -38,7 +38,7 @@ from mainstem.capacity.fleet import instances, judged  # noqa: E402
 from mainstem.capacity.ledger import append, read_ledger  # noqa: E402
 from mainstem.capacity.load import Service, _queue, knee, simulate  # noqa: E402
 from mainstem.capacity.locality import hit_share, read_reuse, zipf_hit_share  # noqa: E402
-from mainstem.capacity.measuring import RANKERS, TURNS, least, measure, ranker_call, values  # noqa: E402
+from mainstem.capacity.measuring import RANKERS, least, measure, ranker_call, values  # noqa: E402
 from mainstem.capacity.savings import Baseline, saving  # noqa: E402
 from mainstem.capacity.timeline import step_dual_running, timeline  # noqa: E402
 from mainstem.capacity.transfer import leave_one_out, mlperf  # noqa: E402
@@ -230,7 +230,7 @@ def _one_claim(file: Path, name: str, held: Baseline, seen: dict[str, float], da
 
 def machine(quick: bool, seed: int = 0) -> Iterator[Figure]:
     """Held-out shapes of this machine, shapes drawn afresh, and latency and knee against measured service times."""
-    found = measure(today=datetime.now(UTC).date(), seed=seed, every=2 if quick else 1, turns=1 if quick else TURNS)
+    found = measure(today=datetime.now(UTC).date(), seed=seed, every=2 if quick else 1, turns=1 if quick else None)
     for kind, one in found.fitted.items():
         middle, most = (0.05, 0.05) if kind == "memory" else (0.08, 0.15)
         yield Figure(
@@ -321,7 +321,7 @@ def own(folder: Path) -> Iterator[Figure]:
         "experts": float(whole["expert_w"].shape[1] // whole["head_w"].shape[0]),
         "rank": float(low.shape[0] * low.shape[2]) if low.shape[0] else 0.0,
     }
-    constants, wrong = measure(today=today, kinds=("ranker",), turns=4), []
+    constants, wrong = measure(today=today, kinds=("ranker",)), []
     for n in (40, 150, 250, 500, 900):
         user = draw.random(whole["user_in"].shape[0], dtype=np.float32)
         rows = draw.integers(0, 8_000, n).astype(np.int32)

@@ -40,8 +40,11 @@ RANKERS = [
         (10, 50, 100, 200, 300, 500, 800, 1_000),
     )
 ]
-TURNS = 6
-"""Times each shape is measured, far apart, so that one disturbed stretch does not decide about neighbours in the list."""
+TURNS = {"gather": 12, "gemm": 12, "ranker": 6, "memory": 1}
+"""Times each shape is measured, far apart, so that one disturbed stretch does not decide about neighbours in the list.
+
+Microseconds are disturbed more easily than milliseconds; memory does not vary.
+"""
 Array = NDArray[Any]
 
 
@@ -182,7 +185,7 @@ def measure(
     single: dict[str, float] | None = None,
     kinds: tuple[str, ...] = ("gather", "gemm", "ranker", "memory"),
     every: int = 1,
-    turns: int = TURNS,
+    turns: int | None = None,
     progress: Callable[[float, str], None] | None = None,
 ) -> Calibration:
     """This machine's constants. Run it with one BLAS thread (OMP_NUM_THREADS=1), on a machine as idle as it gets.
@@ -193,7 +196,7 @@ def measure(
         single: Single measured numbers to keep beside them.
         kinds: Which kinds.
         every: Only every so many-th shape: a quick look.
-        turns: How often each shape is measured.
+        turns: How often each shape is measured; None for as often as its kind needs.
         progress: Told how far it is.
     """
     fitted: dict[str, Fitted] = {}
@@ -215,12 +218,12 @@ def values(
     shapes: list[Shape],
     *,
     seed: int = 0,
-    turns: int = TURNS,
+    turns: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> NDArray[np.float64]:
-    """The value of each shape, least of several turns over the whole list; memory does not vary and has one turn."""
+    """The value of each shape, least of several turns over the whole list."""
     _, call = CALLS[kind]
-    turns = 1 if kind == "memory" else turns
+    turns = TURNS[kind] if turns is None or kind == "memory" else turns
     found = np.full(len(shapes), np.inf)
     for turn, one in product(range(turns), range(len(shapes))):
         build = partial(call, shapes[one], np.random.default_rng([seed, one]))

@@ -204,7 +204,7 @@ def calibrate(
         )
         raise typer.Exit(again.returncode)
     from mainstem.capacity.calibration import save
-    from mainstem.capacity.measuring import TURNS, logged_row_bytes, measure, training_rate
+    from mainstem.capacity.measuring import logged_row_bytes, measure, training_rate
     from mainstem.workspace.evidence_desks import calibration_measured
     from mainstem.workspace.layout import Workspace
 
@@ -220,7 +220,7 @@ def calibrate(
             seed=seed or 0,
             single=single,
             every=2 if quick else 1,
-            turns=1 if quick else TURNS,
+            turns=1 if quick else None,
             progress=step.progress,
         )
         target = place.folder / "capacity" / "constants.json"
