@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 
 from mainstem.base.errors import LaunchError
 from mainstem.cli.verbs import app
-from mainstem.launch.measured import measure_units, read_known
+from mainstem.launch.measured import measure_units, quantile_cv, read_known
 from mainstem.launch.plan_file import parse_plan
+from mainstem.launch.quantiles import Measurements
 from mainstem.launch.simulate import joint_plan
 
 PLAN = """
@@ -74,7 +75,38 @@ def test_a_plan_is_answered_with_users_and_days(folder):
     assert told["unplanned"] == ["p99"]
     text = run("plan", folder / "launch.toml").stdout
     assert "reachable in time" in text
-    assert "p99: a quantile" in text
+    assert "p99: nothing was measured" in text
+
+
+def test_quantiles_clusters_and_windows_that_were_measured_are_sized(folder):
+    text = PLAN.replace('per = "views"\n', 'per = "views"\nunit = "cluster"\nwindow_days = 3\n')
+    (folder / "launch.toml").write_text(text)
+    (folder / "measured.toml").write_text(MEASURED + "users_a_unit = 2.5\n[metrics.p99]\ncv = 3.0\n")
+    known = read_known(parse_plan(text), folder / "measured.toml")
+    assert [one.name for one in known.metrics] == ["value", "rate", "p99"]
+    assert known.unplanned == ()
+    assert known.metrics[1].users_a_unit == 2.5
+    assert known.metrics[1].window_days == 3.0
+    blocks = parse_plan(text.replace('unit = "cluster"', 'unit = "block"'))
+    assert read_known(blocks, folder / "measured.toml").unplanned == ("rate",)
+    rng = np.random.default_rng(3)
+    users = pl.DataFrame(
+        {
+            "value": rng.normal(5, 1, 900),
+            "before": rng.normal(5, 1, 900),
+            "clicks": rng.poisson(5, 300).repeat(3).astype(float),
+            "views": 10.0,
+            "cluster": np.arange(300).repeat(3),
+        }
+    )
+    users.write_parquet(folder / "units.parquet")
+    found = measure_units(parse_plan(text), folder / "units.parquet", 1e5)
+    assert found.metrics[1].users_a_unit == pytest.approx(3.0)
+    assert found.metrics[1].cv == pytest.approx(5**0.5 / 5, rel=0.15)
+    slow = Measurements(rng.exponential(1, 8000), np.arange(8000) // 8)
+    assert quantile_cv(slow, 0.9) == pytest.approx((0.9 / 0.1 / 8) ** 0.5 / 2.3, rel=0.2)
+    with pytest.raises(LaunchError):
+        quantile_cv(Measurements(rng.poisson(0.2, 800) * 1.0, np.arange(800)), 0.5)
 
 
 def test_a_plan_that_cannot_be_kept_is_refused(folder):

@@ -6,7 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mainstem.base.errors import LaunchError
-from mainstem.launch.planner import Measured, Traffic, Wish, growth_of, plan_launch, surface_margins, users_per_arm
+from mainstem.launch.planner import (
+    Measured,
+    Traffic,
+    Wish,
+    arm_users,
+    growth_of,
+    plan_launch,
+    surface_margins,
+    users_per_arm,
+)
 
 CLICKS = Measured("clicks", 0.005, 1.02, 0.37)
 STEPS = ((0.0, 168.0), (0.01, 24.0), (0.05, 48.0), (0.25, 72.0), (0.5, 168.0))
@@ -34,7 +43,7 @@ def test_a_margin_out_of_reach_is_refused_and_the_reachable_one_can_be_had():
         plan_launch([CLICKS], small, STEPS)
     assert refused.value.code == "launch-016"
     assert "clicks on groups" in refused.value.message
-    kept = plan_launch([CLICKS], {"groups": Traffic(2e6)}, STEPS).needs[0]
+    kept = plan_launch([CLICKS], {"groups": Traffic(2e7)}, STEPS).needs[0]
     assert kept.days == 7.0
     told = float(refused.value.message.split("reachable is ")[1].split("%")[0]) / 100
     eased = Measured("clicks", told * 1.01, 1.02, 0.37)
@@ -45,8 +54,11 @@ def test_more_surfaces_and_two_legacy_stacks_need_more():
     metric = Measured("clicks", 0.02, 1.0)
     one = plan_launch([metric], {"feed": Traffic(1e6)}, STEPS).needs[0].users_per_arm
     both = plan_launch([metric], {"feed": Traffic(1e6), "pages": Traffic(1e6)}, STEPS).needs[0].users_per_arm
-    legacy = plan_launch([metric], {"feed": Traffic(1e6)}, STEPS, legacy=2).needs[0].users_per_arm
-    assert one < both < legacy
+    carried = {"feed": {"content-first": 0.7, "interest-first": 0.3}}
+    legacy = plan_launch([metric], {"feed": Traffic(1e5)}, STEPS, carried=carried)
+    assert one < both == legacy.needs[0].users_per_arm
+    assert [one.legacy for one in legacy.needs] == ["content-first", "interest-first"]
+    assert legacy.needs[0].days < legacy.needs[1].days
 
 
 def test_later_steps_see_smaller_harm():
@@ -64,6 +76,39 @@ def test_the_smallest_surface_is_held_to_a_margin_it_can_show():
 def test_growth_is_read_from_a_log_of_users():
     assert growth_of(1e5 * np.arange(1, 29) ** 0.6) == pytest.approx(0.6)
     assert growth_of([10, 20, 30]) == pytest.approx(1.0)
+
+
+def test_a_ramp_s_first_steps_bring_few_users_and_its_days_count():
+    traffic = Traffic(1e5)
+    assert arm_users(traffic, STEPS, 0.5) == pytest.approx(0.01 * 5e4)
+    assert arm_users(traffic, STEPS, 2.0) == pytest.approx(0.01 * traffic.users(2) + 0.04 * traffic.users(1))
+    halves = arm_users(traffic, [(0.5, 24.0), (0.95, 24.0)], 10)
+    assert halves == pytest.approx(0.5 * traffic.users(10))
+    assert arm_users(traffic, STEPS, 10) < halves
+    metric, traffic = Measured("clicks", 0.02, 1.0), Traffic(2e4)
+    slow = plan_launch([metric], {"feed": traffic}, STEPS).days
+    assert slow > plan_launch([metric], {"feed": traffic}, [(0.5, 168.0)]).days
+    assert arm_users(traffic, STEPS, slow) == pytest.approx(
+        plan_launch([metric], {"feed": traffic}, STEPS).needs[0].users_per_arm
+    )
+
+
+def test_windows_and_households_take_longer():
+    traffic = {"feed": Traffic(2e4)}
+    plain = plan_launch([Measured("back", 0.02, 1.0)], traffic, STEPS).needs[0]
+    window = plan_launch([Measured("back", 0.02, 1.0, window_days=3)], traffic, STEPS).needs[0]
+    homes = plan_launch([Measured("back", 0.02, 1.0, users_a_unit=1.2)], traffic, STEPS).needs[0]
+    assert window.days == pytest.approx(plain.days + 3)
+    assert homes.users_per_arm == pytest.approx(1.2 * plain.users_per_arm)
+    with pytest.raises(LaunchError, match="its window alone is longer"):
+        plan_launch([Measured("back", 0.02, 1.0, window_days=40)], traffic, STEPS)
+
+
+def test_what_false_alarms_stop_is_made_up_for():
+    free = Wish(false_pause=1e-9, false_rollback=1e-9)
+    for tests in (1, 3):
+        paid = users_per_arm(CLICKS, Wish(), tests=tests) / users_per_arm(CLICKS, free, tests=tests)
+        assert paid == pytest.approx(1.023, abs=0.003)
 
 
 @pytest.mark.parametrize(

@@ -43,16 +43,17 @@ def plan(
         neutral=neutral,
         max_days=promised.max_days,
         false_rollback=promised.rollback.false_rate,
+        false_pause=promised.rollback.pause_rate,
     )
     found = plan_launch(
         known.metrics,
         known.traffic,
         [(one.share, one.hold_hours) for one in promised.steps],
         wish,
-        legacy=len(promised.legacy),
+        carried={one: promised.carried(one) for one in promised.surfaces},
     )
     digest = plan_hash(promised)
-    notes = [f"{name}: a quantile, whose need is not computed" for name in known.unplanned]
+    notes = [f"{name}: nothing was measured that would size it" for name in known.unplanned]
     told = msgspec.to_builtins(found) | {"plan": digest, "unplanned": list(known.unplanned)}
     text = [
         table([_need(one) for one in found.needs]),
@@ -103,6 +104,7 @@ def simulate(
 def _need(one: Any) -> dict[str, Any]:
     return {
         "surface": one.surface,
+        "against": one.legacy,
         "metric": one.metric,
         "margin": f"{one.margin:.2%}",
         "users an arm": round(one.users_per_arm),
@@ -115,6 +117,6 @@ def _step(one: Any) -> dict[str, Any]:
     return {
         "step": f"{one.share:.0%}",
         "hours": one.hold_hours,
-        "users an arm, smallest surface": round(one.users_per_arm),
+        "users an arm, smallest surface and stack": round(one.users_per_arm),
         "harm found by the hourly rollback (chance .8)": f"{one.visible_harm:.2%}" if one.visible_harm < 1 else "none",
     }

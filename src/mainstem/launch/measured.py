@@ -18,7 +18,6 @@ from mainstem.launch.metrics import effect_of, wanted
 from mainstem.launch.plan_file import Plan
 from mainstem.launch.planner import Measured, Traffic
 from mainstem.launch.quantiles import Measurements
-from mainstem.launch.sufficient import Column
 
 _ARM = "every unit"
 BLOCK = "block"
@@ -100,10 +99,11 @@ def measure_units(plan: Plan, units: Path, daily_users: float, growth: float = 0
     sums = gather(table, Layout(arm=_ARM), wanted(measure_for(name, plan.metrics[name]) for name in users))
     found = []
     for name in named:
-        metric, mine = plan.metrics[name], sums
+        metric, mine, size = plan.metrics[name], sums, 1.0
         measure = measure_for(name, metric)
         if metric.unit != USER:
-            mine = gather(independent(table.collect(), metric, _ARM), Layout(arm=_ARM), wanted([measure]))
+            apart = independent(table.collect(), metric, _ARM)
+            mine, size = gather(apart, Layout(arm=_ARM), wanted([measure])), float(apart[ROWS].to_numpy().mean())
         effect = effect_of(mine, measure, _ARM, _ARM)
         left, mean = effect.control.variance, abs(effect.control.mean)
         if not (left > 0 and mean > 0):
@@ -112,9 +112,8 @@ def measure_units(plan: Plan, units: Path, daily_users: float, growth: float = 0
                 code="launch-019",
                 hint="a relative margin needs a mean, and a metric that never varies shows nothing",
             )
-        rows = mine.group((_ARM,)).mean(Column(ROWS)) if metric.unit != USER else 1.0
         cv = math.sqrt(left / (1 - effect.explained)) / mean
-        found.append(_planned(plan, name, _Metric(cv, effect.explained, rows)))
+        found.append(_planned(plan, name, _Metric(cv, effect.explained, size)))
     unplanned = tuple(name for name in plan.must_pass() if name not in named)
     return Known(tuple(found), {name: Traffic(daily_users, growth) for name in plan.surfaces}, unplanned)
 

@@ -20,6 +20,8 @@ from mainstem.launch.spending import ALPHA, EXTENSION_RESERVE, check_share_of_er
 
 WEEK: Final = 7.0
 HARM_POWER: Final = 0.8
+HALF: Final = 0.5
+_LONGEST: Final = 36_500.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class Traffic:
     Args:
         daily_users: Different users on the first day.
         growth: Different users after ``d`` days are ``daily_users * d ** growth``; 1 if everybody is new every day, 0 if all
-            return. See ``growth_of``.
+            return. Within the first day they come evenly. See ``growth_of``.
     """
 
     daily_users: float
@@ -74,11 +76,16 @@ class Traffic:
 
     def users(self, days: float) -> float:
         """Different users within so many days."""
-        return self.daily_users * days**self.growth
+        return self.daily_users * (days**self.growth if days >= 1 else max(days, 0.0))
 
     def days(self, users: float) -> float:
         """Days until so many different users have come."""
-        return (users / self.daily_users) ** (1 / self.growth)
+        share = users / self.daily_users
+        return share ** (1 / self.growth) if share >= 1 else share
+
+    def part(self, share: float) -> Traffic:
+        """The traffic of a share of the users."""
+        return Traffic(self.daily_users * share, self.growth)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +93,10 @@ class Need:
     """What one metric needs on one surface.
 
     Attributes:
+        legacy: Against which legacy stack; empty where there is one.
         users_per_arm: At the planned maximum.
-        days: Until they have come and their windows are over, with the first legal look as the least.
+        days: Since anybody was on the new stack, ramp and all, until they have come and their windows are over; with the first
+            legal look as the least.
         reachable: The smallest margin for the days that may be had at most; infinite where the window alone is longer.
     """
 
@@ -97,6 +106,7 @@ class Need:
     users_per_arm: float
     days: float
     reachable: float
+    legacy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,50 +207,69 @@ def plan_launch(
     steps: Sequence[tuple[float, float]],
     wish: Wish | None = None,
     *,
-    legacy: int = 1,
+    carried: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Planned:
     """What does every surface and step need? Refuses what cannot be had in time.
 
-    Each surface is judged on its own users. Two legacy stacks are two controls that share their half of the traffic, and both
-    must pass.
+    Each surface is judged on its own users, and against each legacy stack on the users whom that stack carries: all must pass.
 
     Args:
         metrics: Primaries and guardrails.
         traffic: By surface.
         steps: Share of users on the new stack, and hours held.
         wish: Error rates and the longest time.
-        legacy: How many legacy stacks are compared.
+        carried: By surface, each legacy stack's share of its users (``Plan.carried``); one stack carries all where it is left out.
 
     Raises:
         LaunchError: A margin cannot be reached in time; the message names every such margin and what can be reached
             (``launch-016``). Nothing to plan, or a step that is none (``launch-017``).
     """
     wish = wish or Wish()
-    if not metrics or not traffic or not steps or legacy < 1 or any(not 0 <= s <= 1 or h <= 0 for s, h in steps):
+    if not metrics or not traffic or not steps or any(not 0 <= s <= 1 or h <= 0 for s, h in steps):
         raise _bad_number(f"{len(metrics)} metrics, {len(traffic)} surfaces and the steps {list(steps)}")
-    half = max(min(share, 1 - share) for share, _ in steps)
-    if half <= 0:
+    if not any(0 < share < 1 for share, _ in steps):
         raise _bad_number(f"the steps {list(steps)}, none of which has both an arm and a control")
-    tests = len(metrics) * len(traffic) * legacy
-    needs = tuple(
-        _need(one, surface, comes, wish, half, tests, legacy) for surface, comes in traffic.items() for one in metrics
-    )
+    gates = {
+        (surface, legacy): comes.part(share)
+        for surface, comes in traffic.items()
+        for legacy, share in ((carried or {}).get(surface) or {"": 1.0}).items()
+    }
+    tests = len(metrics) * len(gates)
+    needs = tuple(_need(one, gate, comes, wish, steps, tests) for gate, comes in gates.items() for one in metrics)
     late = [one for one in needs if one.days > wish.max_days]
     if late:
-        told = "; ".join(
-            f"{one.metric} on {one.surface} needs {one.days:.0f} days for {one.margin:.2%}, reachable is {_told(one)}"
-            for one in late
-        )
         raise LaunchError(
-            f"{told}, expected {wish.max_days:g} days at most",
+            f"{'; '.join(map(_told, late))}, expected {wish.max_days:g} days at most",
             code="launch-016",
             hint="take the reachable margin, a covariate that explains more, or more traffic",
         )
-    least = min(traffic.values(), key=lambda one: one.daily_users)
+    least = min(gates.values(), key=lambda one: one.daily_users)
     worst = max(metrics, key=lambda one: one.cv**2 * (1 - one.r2) * one.users_a_unit)
-    largest = max(users_per_arm(worst, wish, tests=tests, control_ratio=1 / legacy), 1.0)
+    largest = max(users_per_arm(worst, wish, tests=tests), 1.0)
     seen = tuple(_step(share, hours, least, worst, wish, tests, largest) for share, hours in steps if share > 0)
     return Planned(needs, seen, max(one.days for one in needs))
+
+
+def arm_users(traffic: Traffic, steps: Sequence[tuple[float, float]], days: float) -> float:
+    """How many users has each arm after so many days of a ramp, counted from when anybody was first on the new stack?
+
+    The control is as large as the new arm. A step's users come in from its own start on; past one half no step adds evidence,
+    and the last step up to there goes on for as long as it takes.
+
+    Args:
+        traffic: Of one surface and legacy stack.
+        steps: Share of users on the new stack, and hours held.
+        days: Since the first step above 0.
+    """
+    total, started, before = 0.0, 0.0, 0.0
+    for share, hours in steps:
+        half = min(share, 1 - share)
+        if share > HALF and before > 0:
+            break
+        total += max(half - before, 0.0) * traffic.users(days - started)
+        started += hours / 24 if share > 0 else 0.0
+        before = max(half, before)
+    return total
 
 
 def surface_margins(errors: ArrayLike, wish: Wish | None = None) -> np.ndarray:
@@ -277,12 +306,23 @@ def growth_of(users_by_day: ArrayLike) -> float:
     return min(max(slope, 1e-3), 1.0)
 
 
-def _need(metric: Measured, surface: str, traffic: Traffic, wish: Wish, half: float, tests: int, legacy: int) -> Need:
-    users = users_per_arm(metric, wish, tests=tests, control_ratio=1 / legacy)
-    days = max(traffic.days(users / half) + metric.window_days, metric.first_look_day)
-    left = wish.max_days - metric.window_days
-    reachable = metric.margin * math.sqrt(users / (traffic.users(left) * half)) if left > 0 else math.inf
-    return Need(metric.name, surface, metric.margin, users, days, reachable)
+def _need(
+    metric: Measured,
+    gate: tuple[str, str],
+    traffic: Traffic,
+    wish: Wish,
+    steps: Sequence[tuple[float, float]],
+    tests: int,
+) -> Need:
+    users = users_per_arm(metric, wish, tests=tests)
+    low, days = 0.0, _LONGEST
+    for _ in range(60):
+        middle = (low + days) / 2
+        low, days = (low, middle) if arm_users(traffic, steps, middle) >= users else (middle, days)
+    most = arm_users(traffic, steps, wish.max_days - metric.window_days)
+    reachable = metric.margin * math.sqrt(users / most) if most > 0 else math.inf
+    whole = max(days + metric.window_days, metric.first_look_day)
+    return Need(metric.name, gate[0], metric.margin, users, whole, reachable, gate[1])
 
 
 def _step(
@@ -317,7 +357,10 @@ def _apart(
 
 
 def _told(need: Need) -> str:
-    return f"{need.reachable:.2%}" if math.isfinite(need.reachable) else "none: its window alone is longer"
+    where = f"{need.surface} against {need.legacy}" if need.legacy else need.surface
+    took = f"{need.days:.0f} days" if need.days < _LONGEST else "more than a century"
+    reached = f"{need.reachable:.2%}" if math.isfinite(need.reachable) else "none: its window alone is longer"
+    return f"{need.metric} on {where} needs {took} for {need.margin:.2%}, reachable is {reached}"
 
 
 def _bad_number(found: str) -> LaunchError:
