@@ -106,7 +106,7 @@ def test_quantiles_clusters_and_windows_that_were_measured_are_sized(folder):
     slow = Measurements(rng.exponential(1, 8000), np.arange(8000) // 8)
     assert quantile_cv(slow, 0.9) == pytest.approx((0.9 / 0.1 / 8) ** 0.5 / 2.3, rel=0.2)
     with pytest.raises(LaunchError):
-        quantile_cv(Measurements(rng.poisson(0.2, 800) * 1.0, np.arange(800)), 0.5)
+        quantile_cv(Measurements(np.asarray(rng.poisson(0.2, 800), np.float64), np.arange(800)), 0.5)
 
 
 def test_a_plan_that_cannot_be_kept_is_refused(folder):
