@@ -56,11 +56,10 @@ def impressions(whole: Tiny) -> list[Impression]:
 
 def until(look, good):
     for _ in range(1_000):
-        found = look()
-        if good(found):
+        if good(found := look()):
             return found
         time.sleep(0.01)
-    raise AssertionError(f"never came: {found}")
+    raise AssertionError("never came")
 
 
 def test_every_user_is_served_by_the_stack_of_its_arm_and_logged_with_it(tmp_path: Path) -> None:
@@ -131,12 +130,7 @@ def test_no_request_is_lost_when_legacy_stacks_are_killed_in_the_middle_of_traff
             page = client.get("/metrics").text
         assert {one.status_code for one in (*first, *during, *after)} == {200}
         assert all(len(ids(one)) == 3 for one in (*first, *during, *after))
-        stood_in = [
-            told
-            for user, answer in zip(USERS, after, strict=True)
-            if arm_of(user) != "treatment"
-            for told in [answer.json()]
-        ]
+        stood_in = [one.json() for user, one in zip(USERS, after, strict=True) if arm_of(user) != "treatment"]
         assert {told["stack"] for told in stood_in} == {"unified"}
         assert all(told["degraded"][0].startswith("legacy: old-") for told in stood_in)
         assert 'mainstem_legacy_failed_total{stack="old-a"}' in page
