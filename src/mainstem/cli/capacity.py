@@ -313,20 +313,26 @@ def footprint(
     memory: Annotated[str, typer.Option(help="Its memory with a unit, such as '128 GiB'.")] = "128 GB",
     as_json: AsJson = False,
 ) -> None:
-    """What the unified stack needs for a surface, from the settings and weights that serve and measured constants."""
+    """What the unified stack needs for a surface, from the settings and weights that serve and measured constants.
+
+    It is kept for the page of capacity, surface by surface.
+    """
     from mainstem.capacity.hardware import Machine
     from mainstem.capacity.units import quantity
     from mainstem.workspace.capacity import surface_footprint
+    from mainstem.workspace.capacity_desk import keep_footprint
     from mainstem.workspace.layout import Workspace
 
+    place = Workspace.open(workspace)
     found = surface_footprint(
-        Workspace.open(workspace),
+        place,
         surface,
         quantity(traffic, "rate") * 86_400.0,
         peak,
         Machine("machine", cores, quantity(memory, "bytes"), 0.0),
         today=datetime.now(UTC).date(),
     )
+    keep_footprint(place, surface, found | {"traffic": traffic})
     Terminal(as_json=as_json).answer(found, table([{"what": key, "value": value} for key, value in found.items()]))
 
 

@@ -14,6 +14,7 @@ from mainstem.cli import (
     capacity,
     data,
     dataset,
+    evidence,
     export,
     features,
     launch,
@@ -44,6 +45,7 @@ app.add_typer(export.app, name="export")
 app.add_typer(bench.app, name="bench")
 app.add_typer(capacity.app, name="capacity")
 app.add_typer(program.app, name="program")
+app.add_typer(evidence.app, name="evidence")
 app.command()(export.bring)
 app.command()(responsible.responsible)
 app.command()(responsible.canaries)

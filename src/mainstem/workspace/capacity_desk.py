@@ -6,7 +6,7 @@ the evidence ``footprint`` of the workspace. Each part stands alone: what is mis
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -118,6 +118,11 @@ def capacity_picture(
         calibration=part("capacity/constants.json", load),
         problems=problems,
     )
+
+
+def keep_footprint(workspace: Workspace, surface: str, found: Mapping[str, Any]) -> None:
+    """Keeps what a surface needs beside what the others need, as evidence ``footprint``."""
+    workspace.write_evidence(FOOTPRINT, (workspace.read_evidence(FOOTPRINT) or {}) | {surface: dict(found)})
 
 
 def _planned(file: Path, worlds: int, seed: int) -> tuple[Timeline, tuple[ResourceWeeks, ...], tuple[str, ...]]:
