@@ -83,7 +83,12 @@ def equal_looks(looks: int) -> Floats:
 
 
 def boundaries(
-    information: ArrayLike, alpha: float = ALPHA, spending: str = "t2", *, two_sided: bool = False
+    information: ArrayLike,
+    alpha: float = ALPHA,
+    spending: str = "t2",
+    *,
+    two_sided: bool = False,
+    clock: ArrayLike | None = None,
 ) -> Boundaries:
     """The bounds at looks that were taken at these shares of information, equal steps or not.
 
@@ -92,6 +97,7 @@ def boundaries(
         alpha: Chance of crossing under no effect, on each side.
         spending: See ``spent``.
         two_sided: Whether a path also ends when it crosses minus the bound.
+        clock: Spends alpha by this instead, such as the share of planned days, as looks of returning users do.
 
     Raises:
         LaunchError: Information does not rise or is not finite (``launch-003``), looks lie closer than 1e-4
@@ -100,7 +106,7 @@ def boundaries(
     Shapes: information ``[looks]``.
     """
     at = _checked(information)
-    used = spent(at, alpha, spending)
+    used = spent(at if clock is None else clock, alpha, spending)
     key = (tuple(at.tolist()), tuple(used.tolist()), two_sided)
     return Boundaries(at, np.array(_solve(*key)), used)
 
