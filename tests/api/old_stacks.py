@@ -70,9 +70,11 @@ def running(first: int) -> Iterator[OldStack]:
     with OldStack(first) as stack:
         thread = threading.Thread(target=stack.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield stack
-        stack.shutdown()
-        thread.join()
+        try:
+            yield stack
+        finally:
+            stack.shutdown()
+            thread.join()
 
 
 @contextmanager

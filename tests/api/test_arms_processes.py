@@ -43,9 +43,9 @@ from mainstem.store.launch_book import LaunchBook, Move
 
 book = LaunchBook(Path(sys.argv[1]))
 for line in sys.stdin:
-    share, state = line.split()
+    share, state = line.split(maxsplit=1)
     place = book.placements()[0]
-    book.act("one", Move("feed", "ana", "act", 1, place.number, 1, float(share), state, "", {}))
+    book.act("one", Move("feed", "ana", "act", 1, place.number, 1, float(share), state.strip(), "", {}))
     print("done", flush=True)
 """
 
