@@ -148,11 +148,23 @@ def test_a_plan_of_ones_own_is_simulated(folder):
     found = run(*words, "--json", "--quiet")
     assert found.exit_code in (0, 3), found.output
     told = json.loads(found.stdout)
-    assert {one["topic"] for one in told["rows"]} == {"one metric", "whole launch"}
+    assert {one["topic"] for one in told["rows"]} == {"one metric", "your plan"}
+    assert "feed: mean days until it passes" in {one["what"] for one in told["rows"]}
     assert (found.exit_code == 3) == any(not one["met"] for one in told["rows"])
     alone = run("simulate", "--measured", folder / "measured.toml").exception
     assert isinstance(alone, LaunchError)
     assert alone.code == "launch-019"
+
+
+def test_without_measurements_metrics_are_as_hard_as_each_other_and_those_beside_the_plan_are_found(folder):
+    words = ("simulate", "--plan", folder / "launch.toml", "--runs", 2_000, "--json", "--quiet")
+    beside = json.loads(run(*words).stdout)
+    (folder / "measured.toml").unlink()
+    alone = json.loads(run(*words).stdout)
+    assert [{one["topic"] for one in told["rows"]} for told in (beside, alone)] == [
+        {"one metric", "your plan"},
+        {"one metric", "whole launch"},
+    ]
 
 
 def test_an_easy_guardrail_is_as_easy_as_measured():

@@ -75,20 +75,31 @@ def simulate(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Error rates, power, days, rollback: simulated, each beside its target. Exit code 3 when one is missed."""
+    """Error rates, power, days, rollback: simulated, each beside its target. Exit code 3 when one is missed.
+
+    With a plan and what was measured for it (``measured.toml`` beside it), the launch is yours: its users, its ramp, its metrics.
+    """
     from mainstem.launch.measured import read_known
     from mainstem.launch.plan_file import read_plan
-    from mainstem.launch.simulate import SEED, joint_plan
+    from mainstem.launch.simulate import SEED, joint_plan, simulate_plan
     from mainstem.launch.simulate import simulate as run
 
     if file is None and measured is not None:
         raise LaunchError("found --measured without --plan, expected both", code="launch-019", hint="add --plan FILE")
     promised = None if file is None else read_plan(file)
-    known = read_known(promised, measured).metrics if promised and measured else ()
-    own = None if promised is None else joint_plan(promised, known, correlation)
+    beside = file.with_name("measured.toml") if file else None
+    source = measured or (beside if beside and beside.is_file() else None)
+    known = read_known(promised, source) if promised and source else None
+    chance = SEED if seed is None else seed
     terminal = Terminal(as_json=as_json, quiet=quiet)
     with terminal.step("simulate") as step:
-        found = run(own, runs=runs, seed=SEED if seed is None else seed, progress=step.progress)
+        if promised and known:
+            found = simulate_plan(
+                promised, known, correlation=correlation, runs=runs, seed=chance, progress=step.progress
+            )
+        else:
+            own = None if promised is None else joint_plan(promised, (), correlation)
+            found = run(own, runs=runs, seed=chance, progress=step.progress)
         step.outcome = f"{len(found.rows)} figures, {len(found.missed)} missed"
     told = {"rows": [one.as_row() | {"met": one.met, "value": one.value} for one in found.rows]} | {
         "cpu_s": found.cpu_s,

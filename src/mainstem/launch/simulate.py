@@ -11,14 +11,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mainstem.launch.characteristic import Characteristic, bad_plan, check_runs
+from mainstem.launch.measured import Known
 from mainstem.launch.plan_file import Plan
 from mainstem.launch.planner import Measured
 from mainstem.launch.simulate_evidence import dose_price, heavy_tails, latency_split, quantiles, sample_ratio
 from mainstem.launch.simulate_joint import STANDARD, JointMetric, JointPlan, joint_verdicts, surfaces
 from mainstem.launch.simulate_looks import Looking, costs, false_passes, naive, neutral
+from mainstem.launch.simulate_own import own_plan
 from mainstem.launch.simulate_returning import returning_users
 
 Progress = Callable[[float, str], None]
+Part = tuple[str, Iterable[Characteristic]]
 SEED = 20_261_122
 
 
@@ -59,13 +62,53 @@ def simulate(
         LaunchError: Fewer than 1,000 runs (``launch-018``).
     """
     check_runs("runs", runs, 1_000)
+    return _run(_own(plan, runs, seed) if plan else _standard(runs, seed), runs, seed, progress)
+
+
+def _run(parts: Sequence[Part], runs: int, seed: int, progress: Progress | None) -> Simulation:
     started, rows = time.process_time(), []
-    parts = _own(plan, runs, seed) if plan else _standard(runs, seed)
     for number, (name, part) in enumerate(parts):
         if progress:
             progress(number / len(parts), name)
         rows.extend(part)
     return Simulation(tuple(rows), time.process_time() - started, runs, seed)
+
+
+def simulate_plan(
+    plan: Plan,
+    known: Known,
+    *,
+    correlation: float = 0.4,
+    runs: int = 200_000,
+    seed: int = SEED,
+    progress: Progress | None = None,
+) -> Simulation:
+    """A written plan with what was measured for it: its rules, and what becomes of it on its own users.
+
+    Args:
+        plan: From ``launch.toml``.
+        known: What was measured; what it does not know of is left out of the launches.
+        correlation: Between any two metrics.
+        runs: Paths of the rules; launches are a twentieth.
+        seed: Same seed, same figures.
+        progress: See ``simulate``.
+
+    Raises:
+        LaunchError: Fewer than 2,000 runs, or nothing was measured of any primary (``launch-018``).
+    """
+    check_runs("runs", runs, 2_000)
+    ways = sorted({(one.looks, one.spending) for one in known.metrics})
+    rules = [Looking(looks, spending, plan.alpha) for looks, spending in ways]
+    return _run(
+        [
+            *((f"{one.looks} looks", false_passes(runs, seed, one)) for one in rules),
+            *((f"costs of {one.looks} looks", _figures(costs(one))) for one in rules),
+            ("your plan", own_plan(plan, known, runs // 20, seed + 1, correlation)),
+        ],
+        runs,
+        seed,
+        progress,
+    )
 
 
 def joint_plan(plan: Plan, known: Sequence[Measured] = (), correlation: float = 0.4) -> JointPlan:
@@ -98,9 +141,6 @@ def joint_plan(plan: Plan, known: Sequence[Measured] = (), correlation: float = 
         false_rollback=plan.rollback.false_rate,
         false_pause=plan.rollback.pause_rate,
     )
-
-
-Part = tuple[str, Iterable[Characteristic]]
 
 
 def _standard(runs: int, seed: int) -> list[Part]:

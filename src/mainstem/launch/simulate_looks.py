@@ -13,6 +13,7 @@ from scipy.special import ndtri
 from mainstem.launch.boundaries import Boundaries, boundaries, course, equal_looks, inflation
 from mainstem.launch.characteristic import Characteristic, false_rate, share
 from mainstem.launch.confidence_sequence import mixture_bound
+from mainstem.launch.planner import Measured, Wish, factor
 from mainstem.launch.spending import ALPHA, EXTENSION_RESERVE
 
 Floats = NDArray[np.float64]
@@ -95,6 +96,9 @@ def costs(looking: Looking) -> Iterator[Characteristic]:
     yield Characteristic(topic, "largest sample over fixed", largest, high=1.10)
     reserved = inflation(kept, POWER, looking.alpha)
     yield Characteristic(topic, "largest sample over fixed, with the reserve", reserved, high=1.13)
+    sized = Measured("x", 0.01, 1.0, spending=looking.spending, looks=looking.looks)
+    planned = factor(sized, Wish(power=POWER, alpha=looking.alpha), 1) / single**2
+    yield Characteristic(topic, "as planned: the reserve, and what false alarms stop made up for", planned)
     days = expected_days(plain, looking)
     yield Characteristic(topic, "days to NON-INFERIOR at no effect, of fixed", days, high=0.67)
     yield Characteristic(topic, "the same with the reserve", expected_days(kept, looking), high=0.67)
