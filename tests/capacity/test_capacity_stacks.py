@@ -144,7 +144,7 @@ def test_a_server_that_refuses_is_told(tmp_path: Path, monkeypatch: pytest.Monke
             return Reply()
 
     one = Server("unified", 1.0, 1.0, tmp_path, os.getpid(), "http://127.0.0.1:1", [1], 0, 1, 1.0)
-    one.link = Link()  # type: ignore[assignment]
+    monkeypatch.setattr(Server, "_linked", lambda _: Link())
     with pytest.raises(CapacityError) as refused:
         one.ask("feed", 10, counted=True)
     assert refused.value.code == "capacity-070"

@@ -45,6 +45,7 @@ WARM: Final = 30
 SLATES: Final = (4, 7)
 """Slates that the deployments are asked for when bytes are counted."""
 _PAUSE_S: Final = 0.002
+_RESTS_S: Final = 3.0
 Progress = Callable[[float, str], None]
 
 
@@ -66,6 +67,7 @@ class Server:
     asked: int = 0
     answered: dict[int, list[int]] = field(default_factory=dict)
     link: http.client.HTTPConnection | None = None
+    used: float = 0.0
 
     def ask(self, surface: str, count: int, *, counted: bool) -> None:
         """One request; its CPU seconds are all that the process used until it rested again."""
@@ -76,19 +78,29 @@ class Server:
         if self.stack != UNIFIED:
             path = "/v1/rank"
             body |= {"request_id": self.asked, "surface": surface, "now_ms": self.now_ms + 1_000 * self.asked}
+        link = self._linked()
         before = cpu_s(self.pid)
-        answer = self._sent(path, json.dumps(body).encode())
+        answer = self._sent(link, path, json.dumps(body).encode())
         time.sleep(_PAUSE_S)
         if counted:
             self.seconds.setdefault(surface, []).append(cpu_s(self.pid) - before)
         self.answered.setdefault(count, []).append(len(answer))
 
-    def _sent(self, path: str, body: bytes) -> bytes:
-        if self.link is None:
-            host, port = self.url.rsplit("/", 1)[1].rsplit(":", 1)
+    def _linked(self) -> http.client.HTTPConnection:
+        """A connection that the server has not given up: it closes what rests for some seconds."""
+        host, port = self.url.rsplit("/", 1)[1].rsplit(":", 1)
+        now = time.monotonic()
+        if self.link is None or now - self.used > _RESTS_S:
+            if self.link is not None:
+                self.link.close()
             self.link = http.client.HTTPConnection(host, int(port), timeout=60)
-        self.link.request("POST", path, body, {"Content-Type": "application/json"})
-        reply = self.link.getresponse()
+            self.link.connect()
+        self.used = now
+        return self.link
+
+    def _sent(self, link: http.client.HTTPConnection, path: str, body: bytes) -> bytes:
+        link.request("POST", path, body, {"Content-Type": "application/json"})
+        reply = link.getresponse()
         text = reply.read()
         if reply.status != 200:
             raise CapacityError(
