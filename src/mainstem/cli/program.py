@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mainstem.cli.options import HERE, AsJson, Folder, Seed
+from mainstem.cli.program_options import Day, Plan, Proof, day_of, earlier, write_whole
+from mainstem.cli.program_report import messages, report
 from mainstem.cli.terminal import NO, Terminal, table
 
 if TYPE_CHECKING:
@@ -17,16 +18,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="A plan as text: when it lands, what moves it, what has been shown.")
 
-Plan = Annotated[Path, typer.Argument(help="program.toml, or the folder that holds it and program/*.toml.")]
-Proof = Annotated[
-    Path | None, typer.Option("--evidence", help="A file of records, one JSON object a line; else the workspace's own.")
-]
-Since = Annotated[
-    str | None, typer.Option("--since", help="A git revision of the plan's folder, or another plan's file.")
-]
-Day = Annotated[
-    str | None, typer.Option("--today", help="The day it is asked for, YYYY-MM-DD; the plan's as_of, else today.")
-]
+app.command()(report)
+app.command()(messages)
 
 
 @app.command()
@@ -68,9 +61,7 @@ def tidy(plan: Plan = HERE, write: Annotated[bool, typer.Option("--write", help=
         Terminal().say("not written: the plan is in several files")
         raise typer.Exit(NO)
     if write:
-        part = file.with_suffix(".part")
-        part.write_text(text, encoding="utf-8")
-        part.replace(file)
+        write_whole(file, text)
     Terminal().answer(text, str(file) if write else text)
 
 
@@ -173,8 +164,8 @@ def moved(
     from mainstem.program.moved import what_moved
     from mainstem.program.plan_file import read_program
 
-    now = _earlier(plan, until) if until else read_program(plan)
-    found = what_moved(_earlier(plan, since), now, seed=seed or 0)
+    now = earlier(plan, until) if until else read_program(plan)
+    found = what_moved(earlier(plan, since), now, seed=seed or 0)
     told = f"{table([asdict(one) for one in found.edits])}\n\n{table([asdict(one) for one in found.moves])}"
     _kept(plan, {"since": since, "until": until or "", **asdict(found)})
     Terminal(as_json=as_json).answer(asdict(found), told)
@@ -199,7 +190,7 @@ def gates(
     from mainstem.workspace.layout import Workspace
 
     program = read_program(plan)
-    day = _day(program.program.as_of, today)
+    day = day_of(program.program.as_of, today)
     shown = evidence_for(Workspace.open(workspace), evidence, head)
     states = gate_states(program, shown.records, day, shown.doubts)
     held = escalations(program, states, day)
@@ -214,39 +205,6 @@ def gates(
         terminal.say(f"{len(shown.records)} records, head {shown.head}")
     if any(one.colour != "green" for one in states):
         raise typer.Exit(NO)
-
-
-@app.command()
-def report(
-    plan: Plan = HERE,
-    form: Annotated[str, typer.Option(help="weekly, one-pager or launch-note.")] = "weekly",
-    evidence: Proof = None,
-    workspace: Folder = HERE,
-    since: Since = None,
-    milestone: Annotated[str, typer.Option(help="Which one a launch note is about.")] = "",
-    today: Day = None,
-    out: Annotated[Path | None, typer.Option(help="A file that ends in .md or .html; else Markdown on stdout.")] = None,
-    seed: Seed = None,
-    as_json: AsJson = False,
-) -> None:
-    """A report that writes itself: each sentence with its record and value, what is absent said to be absent."""
-    from mainstem.program.moved import what_moved
-    from mainstem.program.plan_file import read_program
-    from mainstem.program.status import write_report
-    from mainstem.program.worlds import simulate
-    from mainstem.workspace.evidence_log import evidence_for
-    from mainstem.workspace.layout import Workspace
-
-    program = read_program(plan)
-    was = what_moved(_earlier(plan, since), program, seed=seed or 0) if since else None
-    shown = evidence_for(Workspace.open(workspace), evidence)
-    day = _day(program.program.as_of, today)
-    worlds = simulate(program, seed=seed or 0)
-    made = write_report(program, form, day, worlds, shown.records, was, milestone, shown.doubts)
-    text = made.as_html() if out is not None and out.suffix == ".html" else made.as_markdown()
-    if out is not None:
-        out.write_text(text, encoding="utf-8")
-    Terminal(as_json=as_json).answer(asdict(made), str(out) if out is not None else text.rstrip())
 
 
 @app.command()
@@ -277,7 +235,7 @@ def export(
     text = whole[to](program) if to in whole else WRITERS[to](items_of(program))
     terminal = Terminal()
     if out is not None:
-        out.write_text(text, encoding="utf-8", newline="")
+        write_whole(out, text)
     terminal.answer(text, str(out) if out is not None else text.rstrip())
     for one in losses(program):
         terminal.say(f"not carried: {one}")
@@ -311,9 +269,7 @@ def bring(
         raise typer.BadParameter(f"{out} is there already")
     program, lost = _read_foreign(file, kind, name, start, days)
     network_of(program)
-    part = out.with_name(f"{out.name}.part")
-    part.write_text(write_program(program), encoding="utf-8")
-    part.replace(out)
+    write_whole(out, write_program(program))
     terminal = Terminal()
     told = f"{out}: {len(program.tasks)} tasks, {len(program.milestones)} milestones"
     terminal.answer({"tasks": len(program.tasks)}, told)
@@ -332,21 +288,12 @@ def _read_foreign(file: Path, kind: str, name: str, start: str, days: str) -> tu
         points = [float(one) for one in days.split(",")] if days else None
     except ValueError:
         raise typer.BadParameter(f"{days!r} are no days such as 2,4,8") from None
-    first = _day(None, start or None)
+    first = day_of(None, start or None)
     if kind == "psplib":
         return program_of_psplib(file, name or file.stem, first), ()
     found = with_ids(READERS[kind](decode_text(file.read_bytes(), str(file)), str(file), points))
     first = found.start if found.start is not None and not start else first
     return program_of(found.items, name or found.name or "imported", first, str(file)), found.lost
-
-
-def _earlier(plan: Path, since: str) -> Program:
-    from mainstem.program.moved import program_at
-    from mainstem.program.plan_file import read_program
-
-    if Path(since).exists():
-        return read_program(Path(since))
-    return program_at(plan if plan.is_dir() else plan.parent, since)
 
 
 def _kept(plan: Path, moved: dict[str, object]) -> None:
@@ -358,12 +305,3 @@ def _kept(plan: Path, moved: dict[str, object]) -> None:
     folder = plan if plan.is_dir() else plan.parent
     if (folder / FILE).is_file():
         Workspace.open(folder).write_evidence(MOVED, moved)
-
-
-def _day(as_of: date | None, given: str | None) -> date:
-    if given is None:
-        return as_of or datetime.now(UTC).date()
-    try:
-        return date.fromisoformat(given)
-    except ValueError:
-        raise typer.BadParameter(f"{given!r} is no day such as 2026-11-22") from None
