@@ -55,3 +55,9 @@ def test_other_kinds() -> None:
     assert numbers.listed(["a", "b", "c"]) == "a, b and c"
     assert numbers.listed(["a"]) == "a"
     assert numbers.moment(1_650_812_741_436) == "2022-04-24 15:05:41 UTC"
+
+
+def test_a_relative_change_is_told_in_percent_and_keeps_its_bounds_on_their_side_of_0() -> None:
+    assert numbers.change({"low": -0.002, "mid": 0.0041, "high": 0.0102}) == "+0.41\u00a0% (−0.20…+1.02)"
+    assert numbers.change({"low": 0.00001, "mid": 0.0041, "high": 0.0102}) == "+0.410\u00a0% (+0.001…+1.020)"
+    assert numbers.change(None) == numbers.NONE

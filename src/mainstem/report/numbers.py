@@ -42,6 +42,15 @@ def interval(found: Mapping[str, Any] | None) -> str:
     return f"{signed(mid, decimals)} ({signed(low, decimals)}…{signed(high, decimals)})"
 
 
+def change(found: Mapping[str, Any] | None) -> str:
+    """A relative change (0.01 is 1 %) with its bounds in percent, as ``+0.31 % (−0.20…+0.82)``."""
+    if found is None or _missing(found["mid"]):
+        return NONE
+    low, mid, high = (100 * float(found[name]) for name in ("low", "mid", "high"))
+    decimals = decimals_of(low, high, least=2)
+    return f"{signed(mid, decimals)}{_SPACE}% ({signed(low, decimals)}…{signed(high, decimals)})"
+
+
 def level(found: Mapping[str, Any] | None) -> str:
     """A level with its bounds, as ``0.5946 (0.5901…0.5989)``."""
     if found is None or _missing(found["mid"]):
@@ -49,9 +58,9 @@ def level(found: Mapping[str, Any] | None) -> str:
     return f"{metric(found['mid'])} ({metric(found['low'])}…{metric(found['high'])})"
 
 
-def decimals_of(*bounds: float) -> int:
+def decimals_of(*bounds: float, least: int = 3) -> int:
     """How many decimals keep every bound on its side of 0."""
-    decimals = 3
+    decimals = least
     while decimals < _MOST_DECIMALS and any(bound and not round(bound, decimals) for bound in bounds):
         decimals += 1
     return decimals

@@ -11,7 +11,19 @@ from typing import Any, Final, Literal
 from mainstem.report import numbers
 
 Kind = Literal[
-    "text", "id", "count", "metric", "difference", "interval", "level", "share", "value", "ms", "seconds", "verdict"
+    "text",
+    "id",
+    "count",
+    "metric",
+    "difference",
+    "interval",
+    "change",
+    "level",
+    "share",
+    "value",
+    "ms",
+    "seconds",
+    "verdict",
 ]
 Row = Mapping[str, Any]
 
@@ -20,6 +32,7 @@ _SHOWN: Final[dict[str, Callable[[Any], str]]] = {
     "metric": numbers.metric,
     "difference": numbers.signed,
     "interval": numbers.interval,
+    "change": numbers.change,
     "level": numbers.level,
     "share": numbers.share,
     "value": numbers.value,
@@ -89,7 +102,7 @@ def _flat(columns: Sequence[Column], row: Row) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for column in columns:
         value = row.get(column.key)
-        if column.kind in ("interval", "level"):
+        if column.kind in ("interval", "change", "level"):
             found = value or {}
             flat |= {
                 column.key: found.get("mid"),
