@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,6 +86,20 @@ def test_lines_that_are_taken_away_moved_or_put_in_are_found(file):
         file.write_bytes(changed)
         assert "cut off" in refused(file, "evidence-021").message
     file.unlink()
+    refused(file, "evidence-021")
+
+
+def test_a_line_forged_with_its_own_hash_does_not_carry_the_next_or_the_head(file):
+    append_records(file, [record(0.25), record(0.5), record(0.75)])
+    lines = file.read_bytes().splitlines()
+
+    def forged(line: bytes) -> bytes:
+        body = line[:-76].replace(b'"value":0.', b'"value":1.')
+        return body + b',"hash":"' + hashlib.sha256(body).hexdigest().encode() + b'"}'
+
+    file.write_bytes(b"\n".join([lines[0], forged(lines[1]), lines[2], b""]))
+    assert ":3 does not follow" in refused(file, "evidence-020").message
+    file.write_bytes(b"\n".join([*lines[:2], forged(lines[2]), b""]))
     refused(file, "evidence-021")
 
 

@@ -106,6 +106,8 @@ def test_constants_expire_on_the_page(place):
     on_the_day, after = (told(capacity_picture(place, day)) for day in (date(2026, 9, 1), date(2026, 9, 2)))
     assert (on_the_day.facts["calibration"]["state"], after.facts["calibration"]["state"]) == ("in date", "expired")
     assert after.facts["calibration"]["days_left"] == -1
+    shown = [{row["state"] for row in one.table("calibration").rows} for one in (on_the_day, after)]
+    assert shown == [{"in date"}, {"expired"}]
 
 
 def test_what_is_broken_is_told_in_its_place_and_the_rest_is_shown(place):
