@@ -94,7 +94,7 @@ def test_a_line_forged_with_its_own_hash_does_not_carry_the_next_or_the_head(fil
     lines = file.read_bytes().splitlines()
 
     def forged(line: bytes) -> bytes:
-        body = line[:-76].replace(b'"value":0.', b'"value":1.')
+        body = line[:-75].replace(b'"value":0.', b'"value":1.')
         return body + b',"hash":"' + hashlib.sha256(body).hexdigest().encode() + b'"}'
 
     file.write_bytes(b"\n".join([lines[0], forged(lines[1]), lines[2], b""]))
