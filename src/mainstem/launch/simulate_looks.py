@@ -97,8 +97,11 @@ def costs(looking: Looking) -> Iterator[Characteristic]:
     reserved = inflation(kept, POWER, looking.alpha)
     yield Characteristic(topic, "largest sample over fixed, with the reserve", reserved, high=1.13)
     sized = Measured("x", 0.01, 1.0, spending=looking.spending, looks=looking.looks)
-    planned = factor(sized, Wish(power=POWER, alpha=looking.alpha), 1) / single**2
-    yield Characteristic(topic, "as planned: the reserve, and what false alarms stop made up for", planned)
+    planned = factor(sized, Wish(power=POWER, alpha=looking.alpha), 1)
+    told = "as planned, with the reserve and what false alarms stop made up for"
+    yield Characteristic(topic, f"largest sample {told}", planned / single**2)
+    expected = course(kept, math.sqrt(planned)).expected * planned / single**2
+    yield Characteristic(topic, f"days to NON-INFERIOR at no effect {told}", expected)
     days = expected_days(plain, looking)
     yield Characteristic(topic, "days to NON-INFERIOR at no effect, of fixed", days, high=0.67)
     yield Characteristic(topic, "the same with the reserve", expected_days(kept, looking), high=0.67)
