@@ -77,18 +77,22 @@ def schema() -> None:
 def schedule(
     plan: Plan = HERE,
     levelled: Annotated[bool, typer.Option("--level", help="Keep to the pools, people and GPUs.")] = False,
+    solver: Annotated[bool, typer.Option("--solver", help="With --level: OR-Tools goes on from our schedule.")] = False,
     seed: Seed = None,
     as_json: AsJson = False,
 ) -> None:
     """When each task is at the medians, and its slack; with --level so that no pool is overdrawn."""
     from mainstem.program.critical_path import schedule_network
-    from mainstem.program.levelling import level_program, levelled_schedule
+    from mainstem.program.levelling import level_program, levelled_schedule, pooled_of
+    from mainstem.program.levelling_solver import improve_with_solver
     from mainstem.program.network import calendar_of, network_of
     from mainstem.program.plan_file import read_program
 
     program = read_program(plan)
-    if levelled:
+    if levelled or solver:
         network, found = level_program(program, seed=seed or 0)
+        if solver:
+            found = improve_with_solver(pooled_of(program, network), found)
         done = levelled_schedule(network, found)
         said = f"\nends after {found.end} working days; no schedule can end before {found.bound}"
     else:
