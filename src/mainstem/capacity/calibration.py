@@ -36,6 +36,7 @@ WORK: Final[dict[str, dict[str, Callable[[Mapping[str, float]], float]]]] = {
     "gemm": {
         "call": lambda _: 1.0,
         "operations": lambda s: 2.0 * _products(s),
+        "columns beside sixteens": lambda s: s["m"] * s["k"] * (s["n"] % 16.0 > 0.0),
         "left": lambda s: s["m"] * s["k"],
         "left packed": lambda s: s["m"] * s["k"] * (_products(s) > PACKED),
         "right packed": lambda s: s["k"] * s["n"] * (_products(s) > PACKED),
@@ -49,6 +50,7 @@ WORK: Final[dict[str, dict[str, Callable[[Mapping[str, float]], float]]]] = {
         "hidden": lambda s: s["candidates"] * s["hidden"],
         "experts": lambda s: s["candidates"] * s["hidden"] * s["experts"],
         "crosses": lambda s: s["candidates"] * s["hidden"] * s["rank"],
+        "crossed": lambda s: s["candidates"] * s["hidden"] * (s["rank"] > 0.0),
     },
     "memory": {
         "ranker": lambda _: 1.0,
