@@ -1,8 +1,8 @@
 """Fifteen ways of coming back, from tables of users to verdicts: how often is what is exactly a margin worse passed?
 
-``python -m benchmarks.launch_returning [--runs 200] [--users 1000]``. Every run makes two arms of users anew, writes each look's
-table as a pilot reads it, and judges the path. Nothing is drawn from a normal distribution that the bounds could know.
-Times are CPU time of one thread.
+``python -m benchmarks.launch_returning [--runs 200] [--users 1000] [--only-kinds]``. Every run makes two arms of users anew,
+writes each look's table as a pilot reads it, and judges the path; then the same for every kind of metric. Nothing is drawn from a
+normal distribution that the bounds could know. Times are CPU time of one thread.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import argparse
 import math
 import time
 from collections.abc import Iterator
-from itertools import product
+from itertools import chain, product
 
 import numpy as np
 import polars as pl
@@ -53,6 +53,58 @@ def cases(runs: int, users: int, seed: int) -> Iterator[Characteristic]:
     yield share("from tables", "largest of the plain bounds, users as information", max(plain), runs)
 
 
+KINDS = {
+    "mean with a covariate": Metric(role="primary", column="worth", margin=MARGIN, covariates=["before"]),
+    "ratio": Metric(role="primary", kind="ratio", column="worth", per="visits", margin=MARGIN),
+    "ratio with a covariate": Metric(
+        role="primary", kind="ratio", column="worth", per="visits", margin=MARGIN, covariates=["before"]
+    ),
+    "mean by households": Metric(role="primary", column="worth", margin=MARGIN, unit="cluster"),
+    "p90": Metric(role="primary", kind="quantile", column="ms", quantile=0.9, margin=MARGIN, direction="down"),
+}
+
+
+def kinds(runs: int, users: int, seed: int) -> Iterator[Characteristic]:
+    """The same for every kind of metric, where half of users come back on any day and differ as much as their days do."""
+    hits = dict.fromkeys(KINDS, 0)
+    rng = np.random.default_rng(seed)
+    for _ in range(runs):
+        looks = [_visits(users, side, rng) for side in range(2)]
+        for name, metric in KINDS.items():
+            at = 1 if metric.kind == "quantile" else 0
+            tables = [pl.concat([looks[0][at][k], looks[1][at][k]]) for k in range(len(LOOKS))]
+            path = path_of(tables, metric, days=LOOKS, most_units=users, planned_days=DAYS)
+            assert path.correlation is not None
+            assert path.clock is not None
+            bound = correlated_bounds(path.correlation, path.clock, ALPHA, draws=DRAWS, seed=int(rng.integers(1 << 30)))
+            hits[name] += bool((path.not_worse >= bound).any())
+    for name, found in hits.items():
+        yield false_rate("from tables", name, found, runs, ALPHA)
+
+
+def _visits(users: int, side: int, rng: np.random.Generator) -> tuple[list[pl.DataFrame], list[pl.DataFrame]]:
+    """One arm's tables at each look: a row a user, and a row a measurement. The new arm is exactly a margin worse in both."""
+    first = np.searchsorted((np.arange(1, DAYS + 1) / DAYS) ** 0.6, rng.random(users))
+    day = np.arange(DAYS)
+    visits = (rng.random((users, DAYS)) < 0.5) & (day > first[:, None]) | (day == first[:, None])
+    home = np.repeat(rng.gamma(4.0, 0.25, users // 4), 4)
+    taste = home * rng.gamma(4.0, 0.25, users)
+    worth = rng.gamma(taste[:, None] * np.ones(DAYS)) * visits * (1 - MARGIN * side)
+    ms = np.exp(4.5 + 0.3 * np.log(taste)[:, None] + rng.normal(0, 0.3, (users, DAYS))) * (1 + MARGIN * side)
+    unit = np.arange(users) + side * users
+    base = pl.DataFrame({"unit": unit, "cluster": unit // 4, "before": rng.gamma(4 * taste)}).with_columns(
+        arm=pl.lit(("control", "treatment")[side])
+    )
+    mine, rows = [], []
+    for last in LOOKS:
+        sums = pl.DataFrame({"worth": worth[:, :last].sum(1), "visits": visits[:, :last].sum(1).astype(float)})
+        mine.append(base.with_columns(sums).filter(pl.Series(first < last)))
+        who, when = np.nonzero(visits[:, :last])
+        table = pl.DataFrame({"unit": unit[who], "ms": ms[who, when]})
+        rows.append(table.with_columns(arm=pl.lit(("control", "treatment")[side])))
+    return mine, rows
+
+
 def _frames(users: int, back: float, taste: float, averaged: bool, rng: np.random.Generator) -> list[pl.DataFrame]:
     parts = [case_values(users, back, taste, averaged, rng) for _ in range(2)]
     values = np.concatenate([parts[0][0], (1 - MARGIN) * parts[1][0]])
@@ -70,9 +122,13 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--users", type=int, default=1_000)
     parser.add_argument("--seed", type=int, default=20_261_122)
+    parser.add_argument("--only-kinds", action="store_true", help="leave the fifteen cases out")
     asked = parser.parse_args()
     started, missed = time.process_time(), 0
-    for one in cases(asked.runs, asked.users, asked.seed):
+    parts = [kinds(asked.runs, asked.users, asked.seed + 1)]
+    if not asked.only_kinds:
+        parts.insert(0, cases(asked.runs, asked.users, asked.seed))
+    for one in chain(*parts):
         row = one.as_row()
         missed += not one.met
         print(f"{row['what']:<52} {row['measured']:<8} {row['m.c. s.d.']:<8} {row['target']:<18} {row['']}", flush=True)
