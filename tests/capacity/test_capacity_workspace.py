@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mainstem.base.errors import CapacityError
-from mainstem.capacity.calibration import Fitted, Hardware, calibration, save
+from mainstem.capacity.calibration import Fitted, Hardware, calibration, load, save
 from mainstem.capacity.hardware import Machine
 from mainstem.capacity.measuring import made_weights
 from mainstem.cli.capacity import app
@@ -36,6 +36,7 @@ def place(tmp_path: Path) -> Workspace:
     low = {"candidates": 10.0, "user": 120.0, "hidden": 96.0, "experts": 2.0, "rank": 0.0}
     high = {"candidates": 1_000.0, "user": 240.0, "hidden": 192.0, "experts": 3.0, "rank": 64.0}
     parts = {"request": 1e-4, "user": 0.0, "candidates": 1e-6, "hidden": 0.0, "experts": 0.0, "crosses": 0.0}
+    parts["crossed"] = 0.0
     ranker = Fitted(parts, low, high, 20, 10, 0.05, 0.1, 0.9, 1.1)
     held = calibration(
         {"ranker": ranker}, {"training rows a CPU second": 100.0}, today=TODAY, hardware=Hardware("x", 1, {})
@@ -62,6 +63,15 @@ def test_a_footprint_is_refused_without_a_surface_or_with_old_constants(
     with pytest.raises(CapacityError) as refused:
         surface_footprint(place, surface, 1e6, 2.0, BOX, today=day)
     assert refused.value.code == code
+
+
+def test_constants_of_another_version_are_refused(place: Workspace):
+    held = load(place.folder / "capacity" / "constants.json")
+    del held.fitted["ranker"].seconds["crossed"]
+    save(held, place.folder / "capacity" / "constants.json")
+    with pytest.raises(CapacityError) as refused:
+        surface_footprint(place, "feed", 1e6, 2.0, BOX, today=TODAY)
+    assert refused.value.code == "capacity-053"
 
 
 def test_a_footprint_with_mixed_units_is_refused(place: Workspace):

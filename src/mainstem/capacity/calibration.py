@@ -232,7 +232,8 @@ def predict(held: Calibration, kind: str, shape: Shape, *, today: date, hardware
 
     Raises:
         CapacityError: ``capacity-047`` for an unknown kind, ``capacity-049`` after the last day, ``capacity-050`` for
-            another machine, ``capacity-051`` outside the range, ``capacity-052`` for a shape with other parameters.
+            another machine, ``capacity-051`` outside the range, ``capacity-052`` for a shape with other parameters,
+            ``capacity-053`` for constants that another version measured.
     """
     parts = _parts(kind)
     if kind not in held.fitted:
@@ -265,6 +266,12 @@ def predict(held: Calibration, kind: str, shape: Shape, *, today: date, hardware
                 code="capacity-051",
                 hint="outside its range a fit says nothing; measure such a shape",
             )
+    if set(fitted.seconds) != set(parts):
+        raise CapacityError(
+            f"found constants of {', '.join(fitted.seconds)} for {kind}, expected {', '.join(parts)}",
+            code="capacity-053",
+            hint="another version measured them: run mainstem capacity calibrate again",
+        )
     seconds = sum(fitted.seconds[name] * part(shape) for name, part in parts.items())
     return Prediction(
         seconds,
