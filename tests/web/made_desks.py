@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from importlib.resources import files
 
@@ -10,6 +11,8 @@ from benchmarks.capacity_frauds import honest, write
 from mainstem.base.evidence import Evidence
 from mainstem.capacity.calibration import Calibration, Fitted, Hardware, save
 from mainstem.capacity.plan_file import EXAMPLE
+from mainstem.capacity.stacks import METRICS, Needs, Saving
+from mainstem.workspace.capacity_told import Stacks
 from mainstem.workspace.evidence_log import append_evidence
 from mainstem.workspace.layout import Workspace
 from mainstem.workspace.program_desk import MOVED
@@ -80,11 +83,26 @@ def fill_program(workspace: Workspace) -> None:
     workspace.write_evidence(MOVED, {"since": "HEAD~5", "until": "", "edits": edits, "moves": moves})
 
 
+def made_stacks() -> Stacks:
+    """Three stacks, told a little wrong."""
+    names = ("content-first", "interest-first", "unified")
+    took = {
+        name: Needs({"feed": 0.01 * at}, 200.0 / at, 3e8 + 1e7 * at, 2_100.0, 60.0, 51_000.0 / at)
+        for at, name in enumerate(names, 1)
+    }
+    told = {name: replace(one, knee=1.04 * one.knee) for name, one in took.items()}
+    errors = {f"{name}: {what}": 0.04 if what.startswith("requests") else 0.0 for name in names for what in METRICS}
+    machine = Hardware("A made processor", 2, {})
+    saved = [Saving("CPU seconds", 0.31, 0.33)]
+    return Stacks(told, took, errors, 0.02, saved, machine, 2, 0.25, 120, "2026-06-03", 300.0, "ab" * 32)
+
+
 def fill_capacity(workspace: Workspace, expires: date = date(2099, 1, 1)) -> None:
     """A transition, a footprint, a verified saving and measured constants."""
     (workspace.folder / "capacity.toml").write_text(EXAMPLE)
     write(workspace.folder / "savings.jsonl", honest())
     workspace.write_evidence("footprint", FOOTPRINT)
+    workspace.write_evidence("capacity_stacks", made_stacks())
     fitted = Fitted({"call": 1e-6}, {"rows": 1.0}, {"rows": 9.0}, 24, 12, 0.041, 0.106, 0.93, 1.1)
     machine = Hardware("A made processor at 2.0 GHz", 2, {"numpy": "2.4"})
     single = {"bytes a logged row of 206 made features": 824.0, "training rows a CPU second": 51_200.0}

@@ -97,6 +97,9 @@ def test_capacity_is_told_whole(place):
     assert {week["pool"] for week in weeks} == {270.0, 420.0}
     assert page["tables"]["ledger"]["rows"][0]["verified"] == 440.0
     assert page["facts"]["calibration"]["state"] == "in date"
+    told = page["tables"]["stacks"]["rows"]
+    assert (len(told), told[0]["told"], told[0]["measured"]) == (12, 208.0, 200.0)
+    assert page["tables"]["unified-saves"]["rows"][0]["points"] == pytest.approx(-2.0)
     assert page["tables"]["footprint"]["rows"][2]["need"] == "machines"
     assert client(place).get("/capacity.csv?table=weeks-data").text.count("\r\n") == 105
 
@@ -115,7 +118,9 @@ def test_what_is_broken_is_told_in_its_place_and_the_rest_is_shown(place):
     ledger = place.folder / "savings.jsonl"
     ledger.write_bytes(ledger.read_bytes().replace(b"440", b"999", 1))
     (place.folder / "capacity.toml").write_text("weeks = 'many'")
+    place.write_evidence("capacity_stacks", {"told": 3})
     text = client(place).get("/capacity").text
+    assert "evidence/capacity_stacks.json cannot be used" in text
     assert "savings.jsonl cannot be used" in text
     assert "capacity.toml cannot be used" in text
     assert "A made processor" in text

@@ -19,6 +19,7 @@ from mainstem.workspace.evidence_desks import (
     drill_measured,
     parity_measured,
     risks_measured,
+    stacks_measured,
 )
 from mainstem.workspace.evidence_log import held_evidence, records_file
 from mainstem.workspace.evidence_risks import unmet_risks
@@ -159,6 +160,13 @@ def test_calibration_is_recorded_by_kind_of_work(place):
     (one,) = held_evidence(place).records
     assert (one.kind, one.about, one.value, one.file) == ("calibration", "ranker", 0.04, "capacity/constants.json")
     assert (one.log, one.model) == ("", "")
+
+
+def test_what_was_told_of_the_own_stacks_is_recorded(place):
+    place.write_evidence("capacity_stacks", {})
+    told: Any = SimpleNamespace(median=0.06, sentence="median error 6.0%")
+    stacks_measured(place, told, NOW)
+    assert values(place, "calibration") == {"stacks": 0.06}
 
 
 def test_what_is_verified_of_a_surface_is_evidence_of_the_workspace_the_ledger_lies_in(place):

@@ -257,11 +257,13 @@ def stacks(
     only. Exit code 3 when the median error is above 10 % or a saving is told more than 5 points off.
     """
     from mainstem.workspace.capacity_told import tell_stacks
+    from mainstem.workspace.evidence_desks import stacks_measured
     from mainstem.workspace.layout import Workspace
 
     terminal, place = Terminal(as_json=as_json, quiet=quiet), Workspace.open(workspace)
     with terminal.step("stacks") as step:
         found = tell_stacks(place, requests, slo_ms / 1e3, place.settings.seed if seed is None else seed, step.progress)
+        stacks_measured(place, found, datetime.now(UTC))
         step.outcome = found.sentence
     terminal.answer(msgspec.to_builtins(found), f"{table(found.as_rows())}\n\n{table(found.saving_rows())}")
     if not found.met:

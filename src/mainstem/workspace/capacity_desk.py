@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import msgspec
 import numpy as np
 
 from mainstem.base.errors import CapacityError
@@ -20,9 +21,12 @@ from mainstem.capacity.ledger import Ledger, read_ledger
 from mainstem.capacity.plan_file import read_plan
 from mainstem.capacity.timeline import Band, Timeline, timeline
 from mainstem.capacity.worlds import draw_worlds, pools
+from mainstem.workspace.capacity_told import Stacks
 from mainstem.workspace.layout import Workspace
 
 PLAN: Final = "capacity.toml"
+STACKS: Final = "capacity_stacks"
+"""The evidence of ``mainstem capacity stacks``."""
 SAVINGS: Final = "savings.jsonl"
 FOOTPRINT: Final = "footprint"
 WORLDS: Final = 1_000
@@ -69,12 +73,13 @@ class CapacityPicture:
     footprint: dict[str, dict[str, Any]] | None
     ledger: Ledger | None
     calibration: Calibration | None
+    stacks: Stacks | None
     problems: dict[str, str]
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to show and nothing to say."""
-        parts = (self.resources, self.footprint, self.ledger, self.calibration)
+        parts = (self.resources, self.footprint, self.ledger, self.calibration, self.stacks)
         return not self.problems and all(one is None for one in parts)
 
 
@@ -116,8 +121,21 @@ def capacity_picture(
         footprint=workspace.read_evidence(FOOTPRINT),
         ledger=part(SAVINGS, read_ledger),
         calibration=part("capacity/constants.json", load),
+        stacks=_stacks(workspace, problems),
         problems=problems,
     )
+
+
+def _stacks(workspace: Workspace, problems: dict[str, str]) -> Stacks | None:
+    """What the workspace's own stacks were told to take, and took."""
+    held = workspace.read_evidence(STACKS)
+    if held is None:
+        return None
+    try:
+        return msgspec.convert(held, Stacks)
+    except msgspec.ValidationError as error:
+        problems[f"evidence/{STACKS}.json"] = f"{error}; mainstem capacity stacks makes it again"
+        return None
 
 
 def keep_footprint(workspace: Workspace, surface: str, found: Mapping[str, Any]) -> None:

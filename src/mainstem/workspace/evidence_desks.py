@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # a desk's own modules: whoever measured has them, nobody els
     from mainstem.capacity.ledger import Ledger
     from mainstem.evaluate.risk import RiskAssessment
     from mainstem.parity.features.drill import Found
+    from mainstem.workspace.capacity_told import Stacks
     from mainstem.workspace.feature_parity_results import StackVerdict, Verified
     from mainstem.workspace.layout import Workspace
 
@@ -97,6 +98,15 @@ def calibration_measured(workspace: Workspace, found: Calibration, file: Path, a
         for kind, one in found.fitted.items()
     ]  # fmt: skip
     return append_evidence(workspace, *records)
+
+
+def stacks_measured(workspace: Workspace, found: Stacks, at: datetime) -> tuple[Evidence, ...]:
+    """``calibration`` of the workspace's own stacks: the median error of what was told before they were measured."""
+    record = Evidence(
+        kind="calibration", about="stacks", value=found.median, at=at, source="mainstem capacity stacks",
+        file="evidence/capacity_stacks.json", note=found.sentence,
+    )  # fmt: skip
+    return append_evidence(workspace, record)
 
 
 def saving_measured(

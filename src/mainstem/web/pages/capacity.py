@@ -42,6 +42,7 @@ def told(found: CapacityPicture) -> Page:
         "worlds": found.worlds,
         "ledger": _ledger_facts(found),
         "calibration": _calibration_facts(found),
+        "stacks": found.stacks.sentence if found.stacks else "",
         "commands": {"plan": PLAN, "calibrate": CALIBRATE},
     }
     return Page(
@@ -49,7 +50,7 @@ def told(found: CapacityPicture) -> Page:
         _heading(found, short),
         _lead(found),
         ("too small" if short else "fits") if found.resources else "",
-        tables=(*tables, _calibration(found), _single(found)),
+        tables=(*tables, *_stacks(found), _calibration(found), _single(found)),
         figures=figures,
         facts=facts,
         again="mainstem capacity plan capacity.toml",
@@ -172,6 +173,38 @@ def _told(value: Any) -> str:
     if isinstance(value, int | float):
         return numbers.count(value) if value >= 1e4 else numbers.value(float(value))
     return str(value or "")
+
+
+def _stacks(found: CapacityPicture) -> Iterator[Table]:
+    """What the desk told of the workspace's own stacks, beside what they took."""
+    held = found.stacks
+    if held is None:
+        return
+    rows = tuple(
+        {
+            "stack": stack, "what": what, "told": held.told[stack].metrics()[what], "measured": value,
+            "error": held.errors[f"{stack}: {what}"],
+        }
+        for stack, needs in held.measured.items()
+        for what, value in needs.metrics().items()
+    )  # fmt: skip
+    columns = (
+        Column("stack", "Stack"),
+        Column("what", "Of"),
+        Column("told", "Told", "count"),
+        Column("measured", "Measured", "count"),
+        Column("error", "Error", "share"),
+    )
+    note = f"Told from small deployments of each stack, then measured on the whole ones, {held.measured_on}, {held.cores} cores."
+    yield Table("stacks", "Told before, measured after", columns, rows, note)
+    saved = tuple(
+        {"what": one.what, "told": one.told, "measured": one.measured, "points": one.points} for one in held.savings
+    )
+    columns = (
+        Column("what", "Unified saves"), Column("told", "Told", "share"), Column("measured", "Measured", "share"),
+        Column("points", "Points off", "value"),
+    )  # fmt: skip
+    yield Table("unified-saves", "What one stack saves over the two it replaces", columns, saved)
 
 
 def _ledger(found: CapacityPicture) -> Table:
