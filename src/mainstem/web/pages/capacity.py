@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.requests import Request
 
@@ -12,7 +12,9 @@ from mainstem.report.figure import Figure
 from mainstem.report.table import Column, Table
 from mainstem.web.page import Missing, Page
 from mainstem.web.site import Site
-from mainstem.workspace.capacity_desk import CapacityPicture, ResourceWeeks, capacity_picture
+
+if TYPE_CHECKING:  # the desk brings scipy and compiled kernels: loaded by the first who opens the page
+    from mainstem.workspace.capacity_desk import CapacityPicture, ResourceWeeks
 
 PLAN: Final = "mainstem capacity plan --example > capacity.toml"
 CALIBRATE: Final = "mainstem capacity calibrate"
@@ -22,11 +24,17 @@ OFTEN: Final = 0.1
 
 async def page(site: Site, request: Request) -> Page:
     """The page from the workspace's plan, ledger, constants and footprints."""
-    found = await site.off_loop(lambda: capacity_picture(site.workspace))
+    found = await site.off_loop(lambda: _picture(site))
     if found.empty:
         missing = Missing("Nothing of this workspace's capacity was planned or measured yet.", CALIBRATE)
         return Page("capacity", "No capacity is planned yet", missing=missing)
     return await site.off_loop(lambda: told(found))
+
+
+def _picture(site: Site) -> CapacityPicture:
+    from mainstem.workspace.capacity_desk import capacity_picture
+
+    return capacity_picture(site.workspace)
 
 
 def told(found: CapacityPicture) -> Page:

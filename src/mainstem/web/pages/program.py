@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.requests import Request
 
@@ -12,7 +12,9 @@ from mainstem.report.figure import Figure
 from mainstem.report.table import Column, Table
 from mainstem.web.page import Missing, Page
 from mainstem.web.site import Site
-from mainstem.workspace.program_desk import MilestoneLine, ProgramPicture, program_picture
+
+if TYPE_CHECKING:  # the desk brings compiled kernels: loaded by the first who opens the page
+    from mainstem.workspace.program_desk import MilestoneLine, ProgramPicture
 
 COMMAND: Final = "mainstem program new"
 MOVED: Final = "mainstem program moved --since REV"
@@ -23,11 +25,17 @@ _ORDER: Final = ("red", "grey", "green")
 
 async def page(site: Site, request: Request) -> Page:
     """The page from ``program.toml`` of the workspace and its evidence."""
-    found = await site.off_loop(lambda: program_picture(site.workspace))
+    found = await site.off_loop(lambda: _picture(site))
     if found is None:
         missing = Missing("This workspace has no program.toml yet.", COMMAND)
         return Page("program", "No program is planned yet", missing=missing)
     return await site.off_loop(lambda: told(found))
+
+
+def _picture(site: Site) -> ProgramPicture | None:
+    from mainstem.workspace.program_desk import program_picture
+
+    return program_picture(site.workspace)
 
 
 def told(found: ProgramPicture) -> Page:
