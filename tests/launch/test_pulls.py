@@ -173,6 +173,16 @@ def test_units_of_text_and_blocks_of_many_units_say_the_same(monkeypatch):
         looks_of([])
 
 
+def test_a_unit_that_changes_its_arm_pulls_the_other_way():
+    first, second = made(seed=2), made(seed=2)
+    swapped = second.with_columns(
+        arm=pl.when(pl.col("arm") == "control").then(pl.lit("treatment")).otherwise(pl.lit("control"))
+    )
+    same = looks_of([pulls_of(one, KINDS["mean"]) for one in (first, second)]).correlation[0, 1]
+    other = looks_of([pulls_of(one, KINDS["mean"]) for one in (first, swapped)]).correlation[0, 1]
+    assert (same, other) == (pytest.approx(1.0), pytest.approx(-1.0))
+
+
 def test_few_units_are_held_to_wider_tails():
     assert as_normal(2.0, 5.0) == pytest.approx(1.636, abs=0.01)
     assert as_normal(-2.0, 1e9) == pytest.approx(-2.0, abs=1e-6)

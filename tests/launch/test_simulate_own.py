@@ -88,6 +88,9 @@ def test_great_harm_is_rolled_back_before_the_first_look():
     ends = run_gate(gate, np.array([-10.0, 0.0]), 0.4, 200, np.random.default_rng(1))
     assert (ends.rolled < gate.first).all()
     assert not ends.ships.any()
+    # Clicks may be looked at a day before reports, but nothing is said before the first look that is legal for both.
+    assert gate.metrics[0].looks[0] < gate.first
+    assert ends.paused.min() == gate.first
 
 
 def test_what_makes_no_plan_is_refused(tmp_path: Path):

@@ -9,6 +9,7 @@ import pytest
 from mainstem.base.errors import LaunchError
 from mainstem.launch.exposure import MS_PER_DAY, Look, triggered
 from mainstem.launch.plan_file import Metric
+from mainstem.launch.pulls import pulls_of
 from mainstem.launch.since_exposure import since_exposure
 
 CLICKS = Metric(role="primary", column="clicks", margin=0.05)
@@ -47,7 +48,9 @@ def test_what_fades_is_seen_to_fade():
     assert found.days[0].mid == pytest.approx(0.3, abs=0.1)
     assert found.slope.low < -0.05 < found.slope.high < 0
     assert found.p_value < 0.001
-    assert found.units + found.late == 1500
+    units, _ = lived(1, fades=0.05)
+    assert found.units == units.filter(pl.col("since_ms") <= 7 * MS_PER_DAY).height
+    assert found.late == 1500 - found.units
     assert found.days[0].n == found.units
 
 
@@ -66,6 +69,19 @@ def test_late_joiners_with_less_of_an_effect_mimic_no_novelty():
         rate = {arm: clicks / n for arm, clicks, n in sums.iter_rows()}
         lifts.append(rate["treatment"] / rate["control"] - 1)
     assert lifts[1] > lifts[0] + 0.1
+
+
+def test_a_day_s_interval_is_that_of_a_relative_change():
+    units, events = lived(5)
+    found = since_exposure(units, events, CLICKS, AT)
+    ripe = units.filter(pl.col("since_ms") <= 7 * MS_PER_DAY)
+    mine = events.join(ripe.select("unit", "since_ms"), on="unit")
+    third = mine.filter((pl.col("time_ms") - pl.col("since_ms")).floordiv(MS_PER_DAY) == 2)
+    sums = third.group_by("unit").agg(pl.col("clicks").sum().cast(pl.Float64))
+    table = ripe.drop("clicks").join(sums, on="unit", how="left").with_columns(pl.col("clicks").fill_null(0.0))
+    known = pulls_of(table, CLICKS).standing(CLICKS)
+    assert found.days[2].mid == pytest.approx(known.relative)
+    assert found.days[2].high - found.days[2].mid == pytest.approx(1.959964 * known.relative_error, rel=2e-3)
 
 
 def test_where_nothing_moves_the_test_says_so_as_often_as_it_should():
