@@ -35,3 +35,22 @@ class SetClock:
     def set(self, now_ms: int) -> None:
         """Moves the clock to a time."""
         self._now_ms = now_ms
+
+
+class FollowingClock:
+    """Shows the latest time it was told of: a past log, or days that are played through, is lived as fast as its records come.
+
+    Args:
+        starts_ms: What it shows before it is told of anything.
+    """
+
+    def __init__(self, starts_ms: int) -> None:
+        self._now_ms = starts_ms
+
+    def now_ms(self) -> int:
+        """The latest time so far."""
+        return self._now_ms
+
+    def hear(self, time_ms: int) -> None:
+        """Moves on to a time; one that is past moves nothing."""
+        self._now_ms = max(self._now_ms, time_ms)

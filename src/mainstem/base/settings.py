@@ -117,7 +117,8 @@ class Serve(Record, frozen=True, kw_only=True):
     remote_budget_ms: int = 1_000
     """After this an outside stack is left out."""
     clock: str = "system"
-    """What "now" is when a request does not say: ``system``, or ``log`` to serve a past log from where it ends."""
+    """What "now" is when a request does not say: ``system``; ``log`` to serve a past log from where it ends; or ``records``, the
+    latest time of any request so far, to play days through."""
     pilot_every_s: float = 60
     """Seconds between two looks of the pilot at launches under way, in a process of its own; 0 flies none."""
     shadow_share: float = 0.1
@@ -193,6 +194,9 @@ class Surface(Record, frozen=True, kw_only=True):
     """Which legacy stack carries it today (content-first or interest-first), for ``neutral`` in ``value``; empty: by its name."""
     rules: Rules = Rules()
 
+
+CLOCKS = ("system", "log", "records")
+"""What ``serve.clock`` may be."""
 
 VARIETIES = ("discount", "determinantal", "sliding_spectrum")
 """How ``variety_by`` may choose."""
@@ -277,8 +281,10 @@ def _checked(settings: Settings, where: str) -> Settings:
             raise ConfigError(
                 f"{where}: surfaces.{name}: count, candidates and rank must be at least 1", code="config-003"
             )
-    if settings.serve.clock not in ("system", "log"):
-        raise ConfigError(f"{where}: serve.clock is {settings.serve.clock!r}, must be system or log", code="config-003")
+    if settings.serve.clock not in CLOCKS:
+        raise ConfigError(
+            f"{where}: serve.clock is {settings.serve.clock!r}, must be one of {', '.join(CLOCKS)}", code="config-003"
+        )
     for key, share in shares.items():
         if not 0 <= share <= 1:
             raise ConfigError(f"{where}: {key} is {share}, must be between 0 and 1", code="config-003")

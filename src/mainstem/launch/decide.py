@@ -141,7 +141,9 @@ def _onward(plan: Plan, place: Place, now_ms: int, seen: Seen) -> Decision:
     if missing:
         return stay("wait", natural, missing)
     if place.step + 1 == len(plan.steps):
-        return Decision("land", place.step, 1.0, "landed", "the last step was held to its end without harm")
+        return Decision(
+            "land", place.step, 1.0, "landed", "the last step was held to its end without harm: the holdback ends"
+        )
     ahead = place.step + 1
     return Decision("forward", ahead, plan.steps[ahead].share, state_at(plan, ahead), _passed(natural, seen))
 

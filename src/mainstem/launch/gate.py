@@ -31,6 +31,8 @@ FEWEST: Final = 100
 """Units an arm must have before a statistic is taken as normal."""
 
 
+SETTLES_MS: Final = 300_000
+"""After a step what was already on its way is still served by the step before: that unit's missing exposure is nobody's fault."""
 _KEPT: Final = 8
 """Tables of units that are kept for the metrics of one look."""
 
@@ -167,9 +169,9 @@ class Gate:
         salt = f"mainstem/{self.plan.layer}/{self.plan.name}"
         at = positions(salt, unit_keys(events["unit"].to_numpy().astype(np.int64)))
         since = np.array([ms for ms, _ in phase.steps])
-        step = np.maximum(np.searchsorted(since, events["time_ms"].to_numpy(), side="right") - 1, 0)
-        share = np.array([one for _, one in phase.steps])[step]
-        return pl.Series((at < share) | (at >= np.maximum(1 - share, share)))
+        step = np.searchsorted(since + SETTLES_MS, events["time_ms"].to_numpy(), side="right")
+        share = np.array([0.0, *(one for _, one in phase.steps)])[step]
+        return pl.Series((share > 0) & ((at < share) | (at >= np.maximum(1 - share, share))))
 
     @property
     def _columns(self) -> list[str]:

@@ -21,9 +21,10 @@ from mainstem.launch.daily import Daily, Day
 from mainstem.launch.decide import ENDED, HALF, Decision, GateSeen, Place, Seen, ShadowSeen, decide
 from mainstem.launch.exposure import MS_PER_DAY
 from mainstem.launch.gate import Gate, Hour, Phase, phases_of
+from mainstem.launch.latency_told import latency_parts
 from mainstem.launch.plan_file import Plan
 from mainstem.launch.served_log import ServedLog
-from mainstem.launch.standing import Standing
+from mainstem.launch.standing import LayerPart, Standing
 from mainstem.launch.told import SurfaceSeen, standing_of_launch
 from mainstem.store.launch_book import PILOT, DayLook, LaunchBook, Move, Placement, Seat, Started
 
@@ -41,6 +42,7 @@ class Outside:
         shadow: What mirrored traffic showed of a surface.
         risks: Named risks of the assessment that are not met.
         tell: Is given the standing after each pass, and the acts that were done in it.
+        layers: What arms with layers swapped one by one have shown of a surface.
         gone: Whether another pilot is known to be dead.
         made: Whether the traffic is a made world's.
     """
@@ -49,6 +51,7 @@ class Outside:
     shadow: Callable[[str], ShadowSeen | None] = lambda surface: None
     risks: Callable[[Sequence[str]], tuple[str, ...]] = lambda names: ()
     tell: Callable[[Standing, Sequence[Decision]], object] = lambda standing, done: None
+    layers: Callable[[str], tuple[LayerPart, ...]] = lambda surface: ()
     gone: Callable[[str], bool] = lambda holder: False
     made: bool = False
 
@@ -177,7 +180,8 @@ class Pilot:
             day = daily.verdict(now, looks, hour)
             judged.append(GateSeen(legacy, hour.invalid, hour.harmed, day.verdict if day else None, left))
             gates[legacy] = (hour, day)
-        return SurfaceSeen(Seen(judged, shadow), gates)
+        latency = latency_parts(self.plan, surface, self.log, phases[0], now_ms)
+        return SurfaceSeen(Seen(judged, shadow), gates, "", latency, self.outside.layers(surface))
 
     def _gates_of(self, surface: str) -> tuple[Daily, ...]:
         if surface not in self._gates:

@@ -18,6 +18,8 @@ from mainstem.launch.plan_file import Metric, Plan
 from mainstem.launch.sample_ratio import ALARM_AT, SampleRatio
 from mainstem.launch.standing import (
     Act,
+    LatencyPart,
+    LayerPart,
     MetricStanding,
     OriginStanding,
     RatioStanding,
@@ -40,6 +42,8 @@ class SurfaceSeen:
     seen: Seen
     gates: Mapping[str, tuple[Hour, Day | None]] = field(default_factory=dict)
     reason: str = ""
+    latency: tuple[LatencyPart, ...] = ()
+    layers: tuple[LayerPart, ...] = ()
 
 
 def standing_of_launch(
@@ -98,6 +102,8 @@ def _surface(plan: Plan, place: Placement, seen: SurfaceSeen, acts: Sequence[Ent
         seen.reason or place.reason,
         tuple(_origin(plan, legacy, hour, day, days) for legacy, (hour, day) in seen.gates.items()),
         (shadow.requests, shadow.failed, shadow.overlap) if shadow else None,
+        seen.latency,
+        seen.layers,
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mainstem.base.clock import Clock
+from mainstem.base.clock import Clock, FollowingClock
 from mainstem.base.errors import ControlError, RequestError, did_you_mean
 from mainstem.base.request import Ids, Pool, Request, Rows, Slate
 from mainstem.base.settings import Settings
@@ -140,6 +140,8 @@ class Live:
         if now_ms is not None and now_ms > present_ms + FUTURE_MS:
             raise RequestError(f"now_ms {now_ms} is in the future; here it is {present_ms}", code="request-004")
         at_ms = present_ms if now_ms is None else now_ms
+        if isinstance(self.clock, FollowingClock):
+            self.clock.hear(at_ms)
         return Request(request_id, user_id, surface, at_ms, count, scenario, item_ids, failures)
 
     def rank(self, request: Request, explain: bool = False) -> Slate:

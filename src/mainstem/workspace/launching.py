@@ -31,6 +31,7 @@ from mainstem.store.shadow_counts import ShadowCounts
 from mainstem.workspace.evidence_log import append_evidence
 from mainstem.workspace.evidence_risks import unmet_risks
 from mainstem.workspace.layout import LEGACY, Workspace
+from mainstem.workspace.live_records import newest_live_ms
 from mainstem.workspace.log import open_log
 
 EVENTS: Final = "events.sqlite"
@@ -62,14 +63,15 @@ class NewestRecord:
 
     Args:
         log: What is followed; whoever reads the clock has followed it first.
+        started_ms: When the launch was started.
     """
 
-    def __init__(self, log: ServedLog) -> None:
-        self._log = log
+    def __init__(self, log: ServedLog, started_ms: int) -> None:
+        self._log, self._started_ms = log, started_ms
 
     def now_ms(self) -> int:
-        """The latest time of any record."""
-        return self._log.newest_ms
+        """Just after the latest record, which was served before whatever is decided now; or the start."""
+        return max(self._log.newest_ms + 1, self._started_ms)
 
 
 def start_launch(workspace: Workspace, file: Path, now_ms: int | None = None, actor: str = "") -> Started:
@@ -97,7 +99,7 @@ def start_launch(workspace: Workspace, file: Path, now_ms: int | None = None, ac
         "log": log.manifest.sha256,
         "made": log.manifest.made,
     }
-    at_ms = _now(workspace, plan) if now_ms is None else now_ms
+    at_ms = _now(workspace) if now_ms is None else now_ms
     started = Started(plan.name, msgspec.json.encode(plan), plan_hash(plan), at_ms, facts)
     first = plan.steps[0].share
     book_of(workspace).start(
@@ -125,7 +127,8 @@ def pilot_of(workspace: Workspace, launch: str, clock: Clock | None = None) -> P
     ids = IdTable.read(workspace.log)
     log = ServedLog(reader_of(workspace.live / EVENTS), plan, None if ids is None else ids.user)
     if clock is None:
-        clock = NewestRecord(log) if workspace.settings.serve.clock == "log" else SystemClock()
+        system = workspace.settings.serve.clock == "system"
+        clock = SystemClock() if system else NewestRecord(log, started.started_ms)
     before = _Before(workspace, plan, started.started_ms)
     counts = ShadowCounts(workspace.live / SHADOW_FILE)
     outside = Outside(
@@ -218,7 +221,7 @@ def _by_hand(
     plan = plan_of(started)
     if surface and surface not in plan.surfaces:
         raise _unknown(launch, "surface", surface, plan.surfaces)
-    now_ms = _now(workspace, plan)
+    now_ms = _now(workspace)
     for one in [surface] if surface else plan.surfaces:
         while True:
             place = next(place for place in book.placements(launch) if place.surface == one)
@@ -307,12 +310,11 @@ def person() -> str:
         return "person"
 
 
-def _now(workspace: Workspace, plan: Plan) -> int:
+def _now(workspace: Workspace) -> int:
     """The launch's own time: of the live log's newest record where a past log is served, else the machine's."""
-    if workspace.settings.serve.clock != "log":
+    if workspace.settings.serve.clock == "system":
         return SystemClock().now_ms()
-    log = ServedLog(reader_of(workspace.live / EVENTS), plan, lambda text: 0)
-    newest = log.follow()
+    newest = newest_live_ms(workspace.live)
     return newest or int(open_log(workspace).impressions["time_ms"].max() or 0)  # type: ignore[arg-type]
 
 

@@ -55,3 +55,18 @@ class LiveRecords:
         """What was served for a request; None when this server did not."""
         payload = self.impressions.get(request_id)
         return None if payload is None else decode_impression(payload)
+
+
+class _Timed(msgspec.Struct):
+    time_ms: int
+
+
+def newest_live_ms(folder: Path) -> int:
+    """The latest time of any record of ``live/``; 0 where nothing was ever served."""
+    path, after, newest = folder / "events.sqlite", 0, 0
+    while path.is_file() and (found := read_from(path, folder / "sealed", after, _STEP)):
+        after = found[-1].offset
+        for one in found:
+            read = msgspec.json.decode if one.kind == FEEDBACK else msgspec.msgpack.decode
+            newest = max(newest, read(one.payload, type=_Timed).time_ms)
+    return newest

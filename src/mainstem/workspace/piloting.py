@@ -66,6 +66,7 @@ class Pilots:
 def fly(folder: Path, every_s: float, stop: Event) -> None:
     """The main function of the pilots' process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     pilots = Pilots(Workspace.open(folder))
     while not stop.is_set():

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from mainstem.base.clock import Clock, SystemClock
+from mainstem.base.clock import Clock, FollowingClock, SystemClock
 from mainstem.base.errors import DataError, StoreError
 from mainstem.control.filters import FINE
 from mainstem.data.log import Log
@@ -35,6 +35,7 @@ from mainstem.store.withdrawn_items import WithdrawnItems
 from mainstem.workspace.brought import with_brought
 from mainstem.workspace.definitions import attribute_tables, feature_set
 from mainstem.workspace.layout import Workspace
+from mainstem.workspace.live_records import newest_live_ms
 from mainstem.workspace.log import open_log
 from mainstem.workspace.registry import version_of
 from mainstem.workspace.retrieval import open_retrieval
@@ -189,7 +190,14 @@ def _base(workspace: Workspace, log: Log) -> str:
 
 def _clock(workspace: Workspace, log: Log) -> Clock:
     system = SystemClock()
+    if workspace.settings.serve.clock == "records":
+        return FollowingClock(_newest_ms(workspace, log))
     return OffsetClock(system, _end_ms(log, None)) if workspace.settings.serve.clock == "log" else system
+
+
+def _newest_ms(workspace: Workspace, log: Log) -> int:
+    """The latest time of the log and of the live records after it: a server that starts again does not go back in time."""
+    return max(newest_live_ms(workspace.live), _end_ms(log, None))
 
 
 def _end_ms(log: Log, until: int | None) -> int:

@@ -138,7 +138,7 @@ def _split(written: str) -> tuple[Any, str]:
 def _inserted(text: str, path: Sequence[str], value: Any) -> str | None:
     """The text with a new line in the deepest table there is for the key, or in a new table at the end."""
     lines = _lines(text)
-    for depth in range(len(path) - 1, 1, -1):
+    for depth in range(len(path) - 1, 0, -1):
         table = tuple(path[:depth])
         inside = [
             at for at, (line, header, key) in enumerate(lines) if header == table and (key or _HEADER.match(line))
@@ -150,5 +150,6 @@ def _inserted(text: str, path: Sequence[str], value: Any) -> str | None:
                 before[-1] += "\n"
             return "".join([*before, f"{rest} = {literal(value)}\n", *(line for line, _, _ in lines[inside[-1] + 1 :])])
     gap = "" if not text or text.endswith("\n\n") else "\n" if text.endswith("\n") else "\n\n"
-    header = ".".join(_key(part) for part in path[:2])
-    return f"{text}{gap}[{header}]\n{'.'.join(_key(part) for part in path[2:])} = {literal(value)}\n"
+    deep = min(2, len(path) - 1)
+    header = ".".join(_key(part) for part in path[:deep])
+    return f"{text}{gap}[{header}]\n{'.'.join(_key(part) for part in path[deep:])} = {literal(value)}\n"
