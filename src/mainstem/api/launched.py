@@ -34,6 +34,8 @@ from mainstem.store.shadow_counts import ShadowCounts
 LOG = logging.getLogger("mainstem.launched")
 UNHEARD: Final = 256
 """Served slates that may wait to be told to the unified stack's memories; more are dropped and counted."""
+HEARD: Final = "heard"
+"""The name of the tasks that tell the memories."""
 STAGES: Final = 16
 """Stages of a legacy stack whose time is written down."""
 KEEP_S: Final = 1.0
@@ -191,7 +193,7 @@ class Launched:
         if len(self._telling) >= UNHEARD:
             self._unheard += 1
             return
-        task = asyncio.create_task(self._heard(request, slate))
+        task = asyncio.create_task(self._heard(request, slate), name=HEARD)
         self._telling.add(task)
         task.add_done_callback(self._telling.discard)
 
