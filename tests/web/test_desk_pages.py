@@ -49,11 +49,17 @@ def test_the_program_is_told_by_its_evidence(place):
     assert path[0].endswith("-port")
     assert path[-1].endswith("-reclaimed")
     assert len({name.split("-")[0] for name in path}) == 1
+    tasks = {row["name"]: row for row in page["tables"]["tasks"]["rows"]}
+    assert tasks["one-log"]["slack"] is None
+    assert tasks["one-log"]["latest"] == tasks["one-log"]["ends"]
+    assert all(tasks[name]["slack"] == 0 for name in path if name in tasks)
+    assert tasks["feed-ramp"]["slack"] > 0
+    assert tasks["feed-ramp"]["latest"] > tasks["feed-ramp"]["ends"]
     heard = {row["of"] if "of" in row else row["what"]: row["to"] for row in page["tables"]["blockers"]["rows"]}
     assert heard["blockers.no-gpus"] == "lead"
     text = client(place).get("/program").text
     assert "groups needs a second look at small creators" in text
-    assert text.count("<svg") > 1
+    assert text.count("<figure") == 2
 
 
 def test_a_csv_of_the_program_holds_each_gate(place):

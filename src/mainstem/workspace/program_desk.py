@@ -47,7 +47,7 @@ class MilestoneLine:
 
 @dataclass(frozen=True, slots=True)
 class TaskLine:
-    """One task at the medians: its dates and slack in working days; in what share of the worlds it is critical."""
+    """One task at the medians: its dates, its slack in working days and the latest end; how often it is critical in the worlds."""
 
     name: str
     workstream: str
@@ -55,6 +55,7 @@ class TaskLine:
     starts: date
     ends: date
     slack: float
+    latest: date
     critical: float
     crucial: float
     state: str
@@ -155,18 +156,19 @@ def _milestones(program: Program, drawn: Worlds, colours: dict[str, str]) -> tup
 def _tasks(program: Program, drawn: Worlds, schedule: Schedule) -> tuple[TaskLine, ...]:
     calendar, names = calendar_of(program), schedule.network.names
     lines = [_task(program, drawn, schedule, calendar, at) for at, name in enumerate(names) if name in program.tasks]
-    return tuple(sorted(lines, key=lambda one: (one.starts, one.ends, one.name)))
+    return tuple(sorted(lines, key=lambda one: (one.state == "done", one.starts, one.ends, one.name)))
 
 
 def _task(program: Program, drawn: Worlds, schedule: Schedule, calendar: WorkCalendar, at: int) -> TaskLine:
     name = schedule.network.names[at]
     one = program.tasks[name]
     state = "done" if one.done else "begun" if one.started else "open"
-    return TaskLine(
-        name, one.workstream, program.owner_of(name), calendar.starts_on(float(schedule.start[at])),
-        calendar.ends_on(float(schedule.finish[at])), float(schedule.slack[at]), drawn.critical[name], drawn.crucial[name],
-        state,
-    )  # fmt: skip
+    slack = float(schedule.slack[at])
+    slack = 0.0 if one.done or slack <= TIGHT else slack
+    starts, ends = calendar.starts_on(float(schedule.start[at])), calendar.ends_on(float(schedule.finish[at]))
+    latest = calendar.ends_on(float(schedule.finish[at]) + slack) if slack else ends
+    owner, critical, crucial = program.owner_of(name), drawn.critical[name], drawn.crucial[name]
+    return TaskLine(name, one.workstream, owner, starts, ends, slack, latest, critical, crucial, state)
 
 
 def _path(schedule: Schedule) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # the desk brings compiled kernels: loaded by the first who o
 
 COMMAND: Final = "mainstem program new"
 MOVED: Final = "mainstem program moved --since REV"
+MOST_BARS: Final = 30
 LIKELY: Final = 0.8
 """A promised day that is kept in fewer worlds is called at risk."""
 _ORDER: Final = ("red", "grey", "green")
@@ -40,7 +41,7 @@ def _picture(site: Site) -> ProgramPicture | None:
 
 def told(found: ProgramPicture) -> Page:
     """The whole page."""
-    milestones = _milestones(found)
+    milestones, tasks = _milestones(found), _tasks(found)
     counts = {colour: sum(one.colour == colour for one in found.gates) for colour in _ORDER}
     worst = next((colour for colour in _ORDER if counts[colour]), "")
     facts: dict[str, Any] = {
@@ -60,8 +61,8 @@ def told(found: ProgramPicture) -> Page:
         _lead(found),
         worst,
         "made" if found.made else "",
-        (milestones, _gates(found), _escalations(found), _tasks(found), *_moved(found.moved), _risks(found)),
-        tuple(_figure(found, milestones)),
+        (milestones, _gates(found), _escalations(found), tasks, *_moved(found.moved), _risks(found)),
+        (*_figure(found, milestones), *_bars(found, tasks)),
         facts,
         again="mainstem program gates",
         mark=f"{counts[worst]} of {len(found.gates)} gates {worst}" if worst else "",
@@ -185,7 +186,8 @@ def _tasks(found: ProgramPicture) -> Table:
             "name": one.name,
             "starts": str(one.starts),
             "ends": str(one.ends),
-            "slack": one.slack,
+            "slack": None if one.state == "done" else one.slack,
+            "latest": str(one.latest),
             "critical": one.critical,
             "crucial": one.crucial,
             "state": one.state,
@@ -199,6 +201,7 @@ def _tasks(found: ProgramPicture) -> Table:
         Column("starts", "Starts", "id"),
         Column("ends", "Ends", "id"),
         Column("slack", "Slack, days", "value"),
+        Column("latest", "At the latest", "id"),
         Column("critical", "Critical in", "share"),
         Column("crucial", "Moves the end", "difference"),
         Column("state", "State"),
@@ -206,7 +209,7 @@ def _tasks(found: ProgramPicture) -> Table:
         Column("owner", "Owner"),
     )
     note = "Dates and slack at the medians; critical in so many of the worlds; correlation of a task's length with the end."
-    return Table("tasks", "Every task, by its start", columns, rows, note)
+    return Table("tasks", "Every task, by its start; done ones last", columns, rows, note)
 
 
 def _moved(moved: Mapping[str, Any] | None) -> Iterator[Table]:
@@ -266,3 +269,37 @@ def _drawn(one: MilestoneLine) -> dict[str, Any]:
         "label": one.name, "p10": str(one.p10), "p50": str(one.p50), "p90": str(one.p90),
         "due": str(one.due) if one.due else None, "answer": answer, "told": told,
     }  # fmt: skip
+
+
+def _bars(found: ProgramPicture, table: Table) -> Iterator[Figure]:
+    """The schedule at the medians; of a large plan the open tasks with the least slack."""
+    from mainstem.report.task_bars import task_bars
+
+    chosen = sorted(found.tasks, key=lambda one: (one.state == "done", one.slack, one.starts, one.name))[:MOST_BARS]
+    names = {one.name for one in chosen}
+    rows = [
+        {
+            "label": one.name, "starts": str(one.starts), "ends": str(one.ends), "latest": str(one.latest),
+            "kind": "done" if one.state == "done" else "has slack" if one.slack > 0 else "decides the end",
+        }
+        for one in sorted(found.tasks, key=lambda one: (one.starts, one.ends, one.name))
+        if one.name in names
+    ]  # fmt: skip
+    if not rows:
+        return
+    ahead = [one for one in found.tasks if one.state != "done"]
+    end = max((one.ends for one in ahead), default=None)
+    of = (
+        f"{len(rows)} of {len(found.tasks)} tasks, those with the least slack"
+        if len(rows) < len(found.tasks)
+        else "All tasks"
+    )
+    yield Figure(
+        "schedule",
+        f"The last task ends on {end}, at the medians" if end else "Every task is done",
+        f"{of}: a bar from start to end, a thin line as far as the end may slip, a dashed line at {found.today}. Strong bars "
+        "decide the end, pale ones are done.",
+        task_bars(rows, str(found.today), narrow=False),
+        task_bars(rows, str(found.today), narrow=True),
+        table,
+    )
