@@ -235,43 +235,8 @@ def predict(held: Calibration, kind: str, shape: Shape, *, today: date, hardware
             another machine, ``capacity-051`` outside the range, ``capacity-052`` for a shape with other parameters,
             ``capacity-053`` for constants that another version measured.
     """
+    fitted = _usable(held, kind, shape, today, hardware)
     parts = _parts(kind)
-    if kind not in held.fitted:
-        raise CapacityError(
-            f"found no constants of {kind!r}", code="capacity-047", hint=did_you_mean(kind, held.fitted)
-        )
-    if today > held.expires:
-        raise CapacityError(
-            f"found constants of {held.measured}, which expired on {held.expires}",
-            code="capacity-049",
-            hint="run mainstem capacity calibrate again",
-        )
-    if hardware is not None and hardware != held.hardware:
-        raise CapacityError(
-            f"found constants of {held.hardware}, expected {hardware}",
-            code="capacity-050",
-            hint="run mainstem capacity calibrate on that machine",
-        )
-    fitted = held.fitted[kind]
-    if set(shape) != set(fitted.low):
-        raise CapacityError(
-            f"found a shape of {', '.join(shape)} for {kind}, expected {', '.join(fitted.low)}",
-            code="capacity-052",
-            hint="name every parameter once",
-        )
-    for key, value in shape.items():
-        if not fitted.low[key] <= value <= fitted.high[key]:
-            raise CapacityError(
-                f"found {key} {value:g} for {kind}, measured were {fitted.low[key]:g} to {fitted.high[key]:g}",
-                code="capacity-051",
-                hint="outside its range a fit says nothing; measure such a shape",
-            )
-    if set(fitted.seconds) != set(parts):
-        raise CapacityError(
-            f"found constants of {', '.join(fitted.seconds)} for {kind}, expected {', '.join(parts)}",
-            code="capacity-053",
-            hint="another version measured them: run mainstem capacity calibrate again",
-        )
     seconds = sum(fitted.seconds[name] * part(shape) for name, part in parts.items())
     return Prediction(
         seconds,
@@ -318,3 +283,45 @@ def _parts(kind: str) -> dict[str, Callable[[Mapping[str, float]], float]]:
     if kind not in WORK:
         raise CapacityError(f"found kind {kind!r}", code="capacity-047", hint=did_you_mean(kind, WORK))
     return WORK[kind]
+
+
+def _usable(held: Calibration, kind: str, shape: Shape, today: date, hardware: Hardware | None) -> Fitted:
+    """The constants of a kind, when they may speak of this shape, today, there."""
+    parts = _parts(kind)
+    if kind not in held.fitted:
+        raise CapacityError(
+            f"found no constants of {kind!r}", code="capacity-047", hint=did_you_mean(kind, held.fitted)
+        )
+    if today > held.expires:
+        raise CapacityError(
+            f"found constants of {held.measured}, which expired on {held.expires}",
+            code="capacity-049",
+            hint="run mainstem capacity calibrate again",
+        )
+    if hardware is not None and hardware != held.hardware:
+        raise CapacityError(
+            f"found constants of {held.hardware}, expected {hardware}",
+            code="capacity-050",
+            hint="run mainstem capacity calibrate on that machine",
+        )
+    fitted = held.fitted[kind]
+    if set(shape) != set(fitted.low):
+        raise CapacityError(
+            f"found a shape of {', '.join(shape)} for {kind}, expected {', '.join(fitted.low)}",
+            code="capacity-052",
+            hint="name every parameter once",
+        )
+    for key, value in shape.items():
+        if not fitted.low[key] <= value <= fitted.high[key]:
+            raise CapacityError(
+                f"found {key} {value:g} for {kind}, measured were {fitted.low[key]:g} to {fitted.high[key]:g}",
+                code="capacity-051",
+                hint="outside its range a fit says nothing; measure such a shape",
+            )
+    if set(fitted.seconds) != set(parts):
+        raise CapacityError(
+            f"found constants of {', '.join(fitted.seconds)} for {kind}, expected {', '.join(parts)}",
+            code="capacity-053",
+            hint="another version measured them: run mainstem capacity calibrate again",
+        )
+    return fitted
