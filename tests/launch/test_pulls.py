@@ -183,6 +183,19 @@ def test_a_unit_that_changes_its_arm_pulls_the_other_way():
     assert (same, other) == (pytest.approx(1.0), pytest.approx(-1.0))
 
 
+def test_groups_of_units_say_nearly_the_same_and_do_not_grow_with_users():
+    values, seen = case_values(6_000, 0.5, 1.0, True, np.random.default_rng(4))
+    looks = [pulls_of(one, VALUE) for one in frames(values, seen, np.arange(6_000) % 2 == 0, [6, 13, 20, 27])]
+    grouped = [one.grouped(1_000) for one in looks]
+    assert {len(one.units) for one in grouped} == {2_000}
+    assert looks[0].grouped(10_000) is looks[0]
+    whole, parts = looks_of(looks, 0.95), looks_of(grouped, 0.95)
+    assert parts.correlation == pytest.approx(whole.correlation, abs=0.08)
+    assert np.diag(parts.covariance) == pytest.approx(np.diag(whole.covariance), rel=0.15)
+    assert [one.pull.sum() for one in grouped] == pytest.approx([one.pull.sum() for one in looks], abs=1e-12)
+    assert grouped[0].effect is looks[0].effect
+
+
 def test_few_units_are_held_to_wider_tails():
     assert as_normal(2.0, 5.0) == pytest.approx(1.636, abs=0.01)
     assert as_normal(-2.0, 1e9) == pytest.approx(-2.0, abs=1e-6)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri, stdtr
 
 from mainstem.base.errors import LaunchError
-from mainstem.launch.assignment import CONTROL, TREATMENT
+from mainstem.launch.assignment import CONTROL, TREATMENT, positions, unit_keys
 from mainstem.launch.contrast import ArmMean, Contrast, Direction, contrast
 from mainstem.launch.estimand import USER, independent, measure_for, unit_column
 from mainstem.launch.gather import Layout, gather
@@ -33,6 +33,9 @@ from mainstem.launch.verdict import Path
 Floats = NDArray[np.float64]
 _BLOCK: Final = 65_536
 """Units whose products are summed at once."""
+GROUPS: Final = 32_768
+"""Of each arm; the correlation between any two of 22 looks was then off by at most 2 % of its distance from 1, and a bound by .004."""
+_SALT: Final = "mainstem/pulls"
 NOT_YET: Final = frozenset(
     {"launch-006", "launch-051", "launch-061", "launch-064", "launch-065", "launch-068", "launch-110"}
 )
@@ -71,6 +74,25 @@ class Pulls:
     units: NDArray[Any]
     pull: Floats
     new: NDArray[np.bool_]
+
+    def grouped(self, groups: int = GROUPS) -> Pulls:
+        """The same over groups of units of one arm instead of units, where there are more units than groups.
+
+        A group's pull is the sum of its units'. Units are independent, so sums of products over groups are, but for luck of one
+        part in the root of the groups, those over units; and what has to be kept for later looks no longer grows with users.
+        Which group a unit is in depends on the unit alone, so looks still meet.
+
+        Args:
+            groups: In each arm.
+
+        Source: random groups, Wolter 2007, chapter 2.
+        """
+        if len(self.units) <= 2 * groups:
+            return self
+        place = (positions(_SALT, unit_keys(self.units)) * groups).astype(np.int64) + groups * self.new
+        total = np.bincount(place, self.pull, 2 * groups).astype(np.float64)
+        side = np.arange(2 * groups) >= groups
+        return Pulls(self.effect, np.arange(2 * groups), total, side)
 
     def standing(self, metric: Metric) -> Contrast:
         """How the metric stands to its margin at this look, as z statistics; few units are held to Student's wider tails."""
