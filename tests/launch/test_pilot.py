@@ -56,6 +56,10 @@ def test_a_neutral_surface_lands_and_one_that_is_harmed_goes_back(made: Any) -> 
     assert found.rollback is not None
     assert found.rollback.statistic >= found.rollback.bound
     assert found.change.high < 0
+    # Another pilot tells the same of what has ended.
+    again = run.pilot()
+    again.once(again.sit())
+    assert again.standing(run.book.placements("made"), last.at_ms).surfaces == last.surfaces
     # JSON and back: pages and reports read this file.
     assert msgspec.convert(msgspec.json.decode(msgspec.json.encode(last)), Standing) == last
 

@@ -12,7 +12,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from mainstem.cli.options import HERE, AsJson, Folder, Quiet
+from mainstem.cli.options import HERE, AsJson, Folder, Quiet, Seed
 from mainstem.cli.terminal import NO, Terminal, table
 
 Name = Annotated[str, typer.Argument(help="The launch; the newest when left out.")]
@@ -138,6 +138,38 @@ def resume(
     _by_hand("resume", launch, folder, surface, reason, Terminal(as_json=as_json, quiet=quiet))
 
 
+def rehearse(
+    folder: Folder = HERE,
+    harm: Annotated[str, typer.Option("--break", help="SURFACE=LAYER whose new stack is broken; none: no one.")] = (
+        "pages=value"
+    ),
+    kills: Annotated[int, typer.Option(min=0, max=20, help="How often server and pilot are killed on the way.")] = 3,
+    visits: Annotated[int, typer.Option(min=10, help="Requests a surface gets in a made day.")] = 1_500,
+    seed: Seed = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Rehearses a whole migration with made users over real processes. Exit code 3 when it does not go as it must."""
+    from mainstem.cli.launch_status import status_text
+    from mainstem.workspace.layout import Workspace
+    from mainstem.workspace.rehearsal import Script
+    from mainstem.workspace.rehearsal import rehearse as play
+
+    terminal = Terminal(as_json=as_json, quiet=quiet)
+    workspace = Workspace.open(folder)
+    surface, _, layer = ("", "", "value") if harm == "none" else harm.partition("=")
+    script = Script(surface, layer or "value", kills, visits, seed=workspace.settings.seed if seed is None else seed)
+    with terminal.step("rehearsal") as step:
+        found = play(workspace, script, step.progress)
+        step.outcome = f"{found.requests:,} requests in {found.days:.1f} made days, killed {found.killed} times"
+    told = msgspec.to_builtins(found.standing) | {"as_expected": found.as_expected, "killed": found.killed}
+    ended = "as it must" if found.as_expected else "NOT as it must"
+    look = f"mainstem serve -w {found.folder}"
+    terminal.answer(told, f"{status_text(found.standing)}\n\n{found.sentence}\nended {ended}; look at it: {look}")
+    if not found.as_expected:
+        raise typer.Exit(NO)
+
+
 def _by_hand(action: str, launch: str, folder: Path, surface: str, reason: str, terminal: Terminal) -> None:
     from mainstem.workspace.launching import newest_launch, resume_launch, stop_launch
     from mainstem.workspace.layout import Workspace
@@ -151,4 +183,4 @@ def _by_hand(action: str, launch: str, folder: Path, surface: str, reason: str, 
     terminal.answer(rows, table(rows))
 
 
-VERBS = (start, run, status, audit, stop, resume)
+VERBS = (start, run, status, audit, stop, resume, rehearse)

@@ -79,6 +79,7 @@ class Pilot:
     outside: Outside = field(default_factory=Outside)
     _gates: dict[str, tuple[Daily, ...]] = field(default_factory=dict)
     _last: dict[str, SurfaceSeen] = field(default_factory=dict)
+    _at: tuple[int, int, int] = (0, 0, 0)
 
     def fly(self, stop: threading.Event, every_s: float) -> None:
         """Passes for ever, until told to stop or every surface has ended. A pass that fails is logged and made again.
@@ -106,17 +107,21 @@ class Pilot:
         return self.book.sit(self.plan.name, self.holder, int(time.time() * 1000), SEAT_MS, self.outside.gone)
 
     def once(self, seat: Seat) -> bool:
-        """One pass over every surface; True when all have ended.
+        """One pass over every surface; True when all have ended. Nothing is read again while nothing is new.
 
         Raises:
             StoreError: The seat is another's (``store-093``), or the disk failed; whatever was done by then stands.
         """
         self.log.follow()
         now_ms = self.clock.now_ms()
+        at = (now_ms, self.log.offset, self.book.version())
+        if at == self._at:
+            return False
         done = [act for place in self.book.placements(self.plan.name) if (act := self._surface(place, now_ms, seat))]
         places = self.book.placements(self.plan.name)
         self.book.saw(seat, now_ms)
         self.outside.tell(self.standing(places, now_ms), done)
+        self._at = (now_ms, self.log.offset, self.book.version())
         return all(place.state in ENDED for place in places)
 
     def standing(self, places: Sequence[Placement], now_ms: int) -> Standing:
@@ -139,7 +144,8 @@ class Pilot:
         taken = self.book.looks(launch, surface)
         if placement.state in ENDED:
             if surface not in self._last:
-                self._last[surface] = self._see(surface, phases, taken, placement.since_ms)
+                ended = self.log.offset_at(placement.since_ms)
+                self._last[surface] = self._see(surface, phases, taken, placement.since_ms, ended)
             return None
         look = _due(phases, taken, now_ms, self.log.offset) if placement.share > 0 else None
         looks = [*taken, look] if look else taken
@@ -157,7 +163,9 @@ class Pilot:
         )  # fmt: skip
         return found if self.book.act(launch, move, seat) else None
 
-    def _see(self, surface: str, phases: Sequence[Phase], looks: Sequence[DayLook], now_ms: int) -> SurfaceSeen:
+    def _see(
+        self, surface: str, phases: Sequence[Phase], looks: Sequence[DayLook], now_ms: int, offset: int | None = None
+    ) -> SurfaceSeen:
         """What there is to be seen of a surface: mirrored traffic before anybody is served, then every gate by itself.
 
         Past one half the rule goes by harm alone; what is shown stays the verdict that let it pass.
@@ -168,7 +176,7 @@ class Pilot:
         now, gates, judged = phases[-1], {}, []
         left = planned_left(self.plan, looks)
         for daily in self._gates_of(surface):
-            legacy, hour = daily.gate.legacy, daily.gate.hour(now, now_ms)
+            legacy, hour = daily.gate.legacy, daily.gate.hour(now, now_ms, offset)
             if now.share > HALF:
                 judged.append(GateSeen(legacy, hour.invalid, hour.harmed, None, left))
                 if not (hour.invalid or hour.harmed) and looks and len(phases) > 1:

@@ -124,6 +124,11 @@ class ServedLog:
             self.offset = records[-1].offset
         return self.newest_ms
 
+    def offset_at(self, time_ms: int) -> int:
+        """How far the log went at a time: the offset of the last event until then."""
+        events = self._events.frame()
+        return int(events.filter(pl.col("time_ms") <= time_ms)[OFFSET].max() or 0)  # type: ignore[arg-type]
+
     def exposures(self, surface: str, legacy: str) -> pl.DataFrame:
         """Exposures of the units that a legacy stack carries on a surface: ``unit``, ``arm``, ``time_ms``, ``offset``."""
         return self._mine(self._exposed.frame(), surface, legacy)

@@ -174,6 +174,13 @@ class Rehearsed:
             for one in self.standing.surfaces
         )
 
+    @property
+    def sentence(self) -> str:
+        """One sentence: who landed, who was stopped, and where the fault was put."""
+        ended = ", ".join(f"{one.surface} {one.state} ({one.reason})" for one in self.standing.surfaces)
+        where = f"; {self.script.harmed} was broken in its {self.script.layer}" if self.script.harmed else ""
+        return f"In a made world: {ended}{where}."
+
 
 def rehearse(workspace: Workspace, script: Script, progress: Callable[..., None]) -> Rehearsed:
     """Takes three surfaces of a made world from shadow to holdback, over real processes.
@@ -278,7 +285,7 @@ def _write_settings(place: Workspace, stage: Workspace, script: Script, urls: Ma
     text = place.file.read_text(encoding="utf-8") if place.file.is_file() else ""
     changes: list[tuple[tuple[str, ...], object]] = [
         (("serve", "clock"), "records"),
-        (("serve", "pilot_every_s"), 0.1),
+        (("serve", "pilot_every_s"), 0.5),
         (("serve", "shadow_share"), 0.5),
         # A busy machine must not look like a broken stack: made users wait.
         (("serve", "request_budget_ms"), 20_000),
