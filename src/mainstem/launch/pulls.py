@@ -34,7 +34,7 @@ Floats = NDArray[np.float64]
 _BLOCK: Final = 65_536
 """Units whose products are summed at once."""
 GROUPS: Final = 32_768
-"""Of each arm; the correlation between any two of 22 looks was then off by at most 2 % of its distance from 1, and a bound by .004."""
+"""Of each arm; the correlation of any two of 22 looks was then off by at most 2 % of its distance from 1, and a bound by .004."""
 _SALT: Final = "mainstem/pulls"
 NOT_YET: Final = frozenset(
     {"launch-006", "launch-051", "launch-061", "launch-064", "launch-065", "launch-068", "launch-110"}
