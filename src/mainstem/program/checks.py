@@ -71,16 +71,22 @@ def _check_links(program: Program, where: str) -> None:
             _known(getattr(one, "escalates_to", ""), program.owners, f"{place}.escalates_to")
             _known(getattr(one, "workstream", ""), program.workstreams, f"{place}.workstream")
             for link in getattr(one, "after", ()):
-                _known(link_parts(link, both)[0], both, f"{place}.after")
+                _listed(link_parts(link, both)[0], both, f"{place}.after")
             for field, table in (("tasks", program.tasks), ("blocks", both), ("milestones", program.milestones)):
                 for link in getattr(one, field, ()):
-                    _known(link, table, f"{place}.{field}")
+                    _listed(link, table, f"{place}.{field}")
             for pool in getattr(one, "needs", ()):
                 _known(pool, program.pools, f"{place}.needs")
 
 
 def _known(name: str, table: Iterable[str], place: str) -> None:
-    if name and name not in table:
+    """Nobody is an owner too; in a list of ids an empty one names nothing."""
+    if name:
+        _listed(name, table, place)
+
+
+def _listed(name: str, table: Iterable[str], place: str) -> None:
+    if name not in table:
         raise ProgramError(
             f"{place} names {name!r}, which is not in the plan", code="program-005", hint=did_you_mean(name, table)
         )

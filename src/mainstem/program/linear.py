@@ -56,9 +56,10 @@ def _links(issue: dict[str, Any]) -> list[tuple[str, str]]:
     """Pairs of what comes first and what waits for it."""
     own = issue["identifier"]
     out = [(own, one["relatedIssue"]["identifier"]) for one in _nodes(issue, "relations") if one["type"] == "blocks"]
-    return out + [
-        (one["issue"]["identifier"], own) for one in _nodes(issue, "inverseRelations") if one["type"] == "blocks"
-    ]
+    out += [(one["issue"]["identifier"], own) for one in _nodes(issue, "inverseRelations") if one["type"] == "blocks"]
+    if not all(isinstance(name, str) for link in out for name in link):
+        raise ValueError("a relation's identifier is no text such as ENG-12")
+    return out
 
 
 def _nodes(issue: dict[str, Any], name: str) -> list[dict[str, Any]]:

@@ -78,16 +78,24 @@ def read_github(text: str, where: str, days: list[float] | None = None) -> Readi
     named: dict[Any, str] = {}
     marks = []
     for at, issue in enumerate(issues, 1):
-        if not isinstance(issue, dict) or "number" not in issue:
-            raise malformed(f"{where}, issue {at}", "it has no number")
-        found = _MARK.search(issue.get("body") or "")
-        marks.append(guarded(f"{where}, issue {at}", lambda found=found: json.loads(found[1]) if found else {}))
+        marks.append(guarded(f"{where}, issue {at}", lambda issue=issue: _mark_of(issue)))
         named[issue["number"]] = marks[-1].get("id", f"issue-{issue['number']}")
     items = [
         guarded(f"{where}, issue {at}", lambda issue=issue, mark=mark: _issue(issue, mark, named, days))
         for at, (issue, mark) in enumerate(zip(issues, marks, strict=True), 1)
     ]
     return Reading(items, tuple(_issues_lost(issues)))
+
+
+def _mark_of(issue: Any) -> dict[str, Any]:
+    """What the body's comment holds; nothing for an issue that did not come from here."""
+    if not isinstance(issue, dict) or not isinstance(issue.get("number"), int | str):
+        raise ValueError("it has no number")
+    found = _MARK.search(issue.get("body") or "")
+    mark = json.loads(found[1]) if found else {}
+    if not isinstance(mark, dict):
+        raise ValueError("the comment in its body is no record")
+    return mark
 
 
 def _issues_lost(issues: list[dict[str, Any]]) -> list[str]:
