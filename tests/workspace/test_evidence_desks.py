@@ -187,3 +187,8 @@ def test_what_is_verified_of_a_surface_is_evidence_of_the_workspace_the_ledger_l
     void = {"receipt": "R-1", "reason": "taken back"}
     recorded("receipt void", "S1", "bob", "2026-06-07", void)
     assert held_evidence(place).records[-1].value == 0.0
+    before = ledger.read_bytes()
+    records_file(place).write_bytes(records_file(place).read_bytes().replace(b'"value":440.0', b'"value":999.0'))
+    with pytest.raises(AssertionError, match="was edited"):
+        recorded("idea", "S3", "ann", "2026-06-08", {"title": "fewer rows", "scope": "groups/log"})
+    assert ledger.read_bytes() == before

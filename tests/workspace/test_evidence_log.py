@@ -132,6 +132,7 @@ def test_evidence_of_another_tool_or_workspace_can_be_named(place, tmp_path):
     other.write_evidence("parity", 1)
     append_evidence(other, record(file="evidence/parity.json"))
     assert gates(place, "--evidence", str(records_file(other)))[0] == 0
+    assert "found no" in gates(place, "--evidence", str(tmp_path / "none" / "evidence" / "records.jsonl"))[1]
     held = evidence_for(place, outside)
     assert held.records[0].at == datetime(2026, 1, 19, tzinfo=UTC)
     assert held.head == ""

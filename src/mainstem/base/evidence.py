@@ -11,12 +11,9 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import msgspec
-
-KINDS: Final = ("parity", "drill", "risk", "responsible", "launch", "rollback", "slo", "capacity", "calibration")
-"""The kinds that this product writes itself; a plan may ask for words of its own."""
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -392,6 +392,7 @@ def record(
     from mainstem.base.settings import FILE
     from mainstem.capacity.ledger import append
     from mainstem.workspace.evidence_desks import saving_measured
+    from mainstem.workspace.evidence_log import held_evidence
     from mainstem.workspace.layout import Workspace
 
     try:
@@ -400,10 +401,13 @@ def record(
         raise CapacityError(f"found body {body!r}: {no}", code="capacity-034", hint="give a JSON object") from no
     if not isinstance(said, dict):
         raise CapacityError(f"found body {body!r}", code="capacity-034", hint="give a JSON object")
-    found = append(file, kind, claim, by, day or datetime.now(UTC).date().isoformat(), said)
-    place = workspace or next((one for one in file.resolve().parents[:2] if (one / FILE).is_file()), None)
+    folder = workspace or next((one for one in file.resolve().parents[:2] if (one / FILE).is_file()), None)
+    place = None if folder is None else Workspace.open(folder)
     if place is not None:
-        saving_measured(Workspace.open(place), found, file, claim, kind, datetime.now(UTC))
+        held_evidence(place)  # records that were tampered with are found before the ledger takes an entry
+    found = append(file, kind, claim, by, day or datetime.now(UTC).date().isoformat(), said)
+    if place is not None:
+        saving_measured(place, found, file, claim, kind, datetime.now(UTC))
     Terminal(as_json=as_json).answer(
         {"entries": found.entries, "head": found.head}, f"{kind} of {claim} written, head {found.head}"
     )

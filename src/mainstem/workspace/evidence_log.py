@@ -37,14 +37,12 @@ class Held:
         doubts: By a record's id, why it no longer counts.
         head: Hash of the last line; empty for a file of another tool.
         torn: Bytes that a killed writer left behind the last line; the next record puts them aside.
-        file: Where it was read; None when nothing was measured yet.
     """
 
     records: tuple[Evidence, ...] = ()
     doubts: Mapping[str, str] = field(default_factory=dict)
     head: str = ""
     torn: int = 0
-    file: Path | None = None
 
 
 def records_file(workspace: Workspace) -> Path:
@@ -85,7 +83,7 @@ def held_evidence(workspace: Workspace, head: str = "") -> Held:
     """
     file = records_file(workspace)
     found = read_records(file, head)
-    return Held(found.records, doubts_of(found.records, workspace.folder), found.head, found.torn, file)
+    return Held(found.records, doubts_of(found.records, workspace.folder), found.head, found.torn)
 
 
 def evidence_for(workspace: Workspace, file: Path | None = None, head: str = "") -> Held:
@@ -102,10 +100,10 @@ def evidence_for(workspace: Workspace, file: Path | None = None, head: str = "")
     """
     if file is None:
         return held_evidence(workspace, head)
-    if file.name == NAME and file.parent.name == _FOLDER:
+    if file.is_file() and file.name == NAME and file.parent.name == _FOLDER:
         return held_evidence(Workspace(file.parent.parent, workspace.settings), head)
     records = tuple(read_evidence(file))
-    return Held(records, doubts_of(records, file.parent), file=file)
+    return Held(records, doubts_of(records, file.parent))
 
 
 def _filled(workspace: Workspace, record: Evidence) -> Evidence:
