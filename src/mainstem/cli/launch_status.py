@@ -46,7 +46,7 @@ def status_text(standing: Standing, colour: bool | None = None) -> str:
     """
     if colour is None:
         colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    screen = _Screen(colour)
+    screen = _Screen(bool(colour))
     return "\n".join(line.rstrip() for line in screen.lines(standing))
 
 
