@@ -326,3 +326,14 @@ def test_a_psplib_problem_is_a_plan_and_back(tmp_path):
     assert text.split() == file.read_text().split()
     done = CliRunner().invoke(app, ["import", str(file), "--from", "psplib", "--out", str(tmp_path / "p.toml")])
     assert done.exit_code == 0, done.output
+
+
+def test_summary_tasks_of_ms_project_are_sums_and_left_out():
+    tasks = (
+        "<Task><UID>0</UID><Name>all</Name><Summary>1</Summary><Duration>PT80H0M0S</Duration></Task>"
+        "<Task><UID>3</UID><Name>a</Name><Duration>PT12H30M0S</Duration><Priority>500</Priority></Task>"
+    )
+    text = f'<Project xmlns="http://schemas.microsoft.com/project"><Tasks>{tasks}</Tasks></Project>'
+    found = READERS["msproject"](text, "f", None)
+    assert found.items == [Item(id="task-3", name="a", days=[12.5 / 8])]
+    assert found.lost == ("Priority (in 1 of 1)", "summary tasks (1)")

@@ -9,9 +9,10 @@ from mainstem.program.exchange import Item
 from mainstem.program.github_projects import read_github_project, write_github_project
 from mainstem.program.jira_json import read_jira_json, write_jira_json
 from mainstem.program.linear import read_linear
+from mainstem.program.msproject import read_project, write_project
 from mainstem.program.reading import Reading
 from mainstem.program.taskjuggler import read_taskjuggler
-from mainstem.program.trackers import read_github, read_jira, read_project, write_github, write_jira, write_project
+from mainstem.program.trackers import read_github, read_jira, write_github, write_jira
 
 WRITERS: Final[dict[str, Callable[[list[Item]], str]]] = {
     "github": write_github,

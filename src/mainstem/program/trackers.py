@@ -1,4 +1,4 @@
-"""Formats of other tools, read and written: GitHub issues (JSON), Jira (CSV), MS Project (XML).
+"""Formats of other tools, read and written: GitHub issues (JSON), Jira (CSV).
 
 Each keeps what the tool has a field for in that field, and the rest where the tool keeps fields of one's own.
 """
@@ -11,9 +11,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
-from datetime import date
 from typing import Any, Final
-from xml.etree import ElementTree
 
 import msgspec
 
@@ -22,7 +20,6 @@ from mainstem.program.exchange import Item
 from mainstem.program.reading import Reading, day_of, decode_json, estimated, guarded, link_of, malformed, unread
 
 _MARK: Final = re.compile(r"<!-- mainstem (\{.*?\}) -->", re.S)
-_NS: Final = "http://schemas.microsoft.com/project"
 _DAY_S: Final = 8 * 3600
 _BLOCKS: Final = "Inward issue link (Blocks)"
 _P10, _P50, _P90, _WAITS, _STARTED = (
@@ -38,13 +35,6 @@ _HEAD: Final = (
 )  # fmt: skip
 _COLUMNS: Final = frozenset([*_HEAD, _BLOCKS])
 _ISSUE: Final = frozenset({"number", "title", "closedAt", "state", "assignees", "labels", "blockedBy", "body"})
-_TASK: Final = frozenset(
-    {
-        "UID", "ID", "Name", "Milestone", "Duration", "Deadline", "ActualStart", "ActualFinish", "PredecessorLink",
-        "ExtendedAttribute",
-    }
-)  # fmt: skip
-_MEMBERS: Final = ("mainstem id", "owner", "workstream", "P10", "P50", "P90")
 
 
 def write_github(items: list[Item]) -> str:
@@ -197,96 +187,3 @@ def _jira_row(head: list[str], row: list[str], days: list[float] | None) -> Item
         started=day_of(cells.get(_STARTED, "")),
         done=day_of(cells.get("Resolved", "")),
     )
-
-
-def write_project(items: list[Item]) -> str:
-    """MS Project XML: medians as durations, links with lag, the rest in extended attributes."""
-    numbers = {one.id: at for at, one in enumerate(items, 1)}
-    root = ElementTree.Element("Project", xmlns=_NS)
-    tasks = ElementTree.SubElement(root, "Tasks")
-    for one in items:
-        task = ElementTree.SubElement(tasks, "Task")
-        middle = (one.days[0] if len(one.days) == 1 else one.days[1]) if one.days else 0.0
-        fields = {
-            "UID": numbers[one.id], "ID": numbers[one.id], "Name": one.name, "Milestone": int(not one.days),
-            "Duration": f"PT{round(middle * 480)}M", "Deadline": _moment(one.due), "ActualStart": _moment(one.started),
-            "ActualFinish": _moment(one.done),
-        }  # fmt: skip
-        for name, value in fields.items():
-            if value != "":
-                ElementTree.SubElement(task, name).text = str(value)
-        for link in one.after:
-            before, lag = link_parts(link, numbers)
-            held = ElementTree.SubElement(task, "PredecessorLink")
-            for name, value in (("PredecessorUID", numbers[before]), ("Type", 1), ("LinkLag", round(lag * 4800))):
-                ElementTree.SubElement(held, name).text = str(value)
-        points = [repr(day) for day in (one.days * 3 if len(one.days) == 1 else one.days)] or ["", "", ""]
-        for name, value in zip(_MEMBERS, (one.id, one.owner, one.workstream, *points), strict=True):
-            if value:
-                held = ElementTree.SubElement(task, "ExtendedAttribute")
-                ElementTree.SubElement(held, "FieldID").text = name
-                ElementTree.SubElement(held, "Value").text = value
-    ElementTree.indent(root, " ")
-    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
-
-
-def read_project(text: str, where: str, days: list[float] | None = None) -> Reading:
-    """The items of an MS Project XML; its own durations are certain, unless our attributes say more."""
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise malformed(f"{where}:1", "it declares entities, which no MS Project file does")
-    try:
-        root = ElementTree.fromstring(text)
-    except ElementTree.ParseError as error:
-        raise malformed(f"{where}:{error.position[0]}", str(error)) from None
-    found = [one for one in root.iter(f"{{{_NS}}}Task") if _text(one, "Name") is not None or _attributes(one)]
-    named = {_text(one, "UID"): _attributes(one).get("mainstem id") or f"task-{_text(one, 'UID')}" for one in found}
-    items = [
-        guarded(f"{where}, task {at}", lambda one=one: _project_task(one, named)) for at, one in enumerate(found, 1)
-    ]
-    plain = [{_bare(one.tag): one.text or one.tag for one in task} for task in found]
-    return Reading(items, tuple(unread(plain, _TASK)))
-
-
-def _bare(tag: str) -> str:
-    return tag.removeprefix(f"{{{_NS}}}")
-
-
-def _project_task(task: ElementTree.Element, named: dict[str | None, str]) -> Item:
-    own = _attributes(task)
-    links = []
-    for held in task.findall(f"{{{_NS}}}PredecessorLink"):
-        if _text(held, "Type") != "1":
-            raise ValueError("it has a link that is not finish to start")
-        links.append(link_of(named[_text(held, "PredecessorUID")], float(_text(held, "LinkLag") or 0) / 4800))
-    points = [float(own[name]) for name in ("P10", "P50", "P90") if name in own]
-    if not points:
-        length = re.fullmatch(r"PT(?:(\d+)H)?(?:(\d+)M)?(?:\d+S)?", _text(task, "Duration") or "PT0H")
-        if length is None:
-            raise ValueError(f"its duration is {_text(task, 'Duration')!r}")
-        points = [int(length[1] or 0) / 8 + int(length[2] or 0) / 480]
-    milestone = _text(task, "Milestone") == "1"
-    sure = len(points) == 1 or points[0] == points[2]
-    return Item(
-        id=named[_text(task, "UID")],
-        name=_text(task, "Name") or "",
-        owner=own.get("owner", ""),
-        workstream=own.get("workstream", ""),
-        days=[] if milestone else points[:1] if sure else points,
-        after=links,
-        due=day_of((_text(task, "Deadline") or "")[:10]),
-        started=day_of((_text(task, "ActualStart") or "")[:10]),
-        done=day_of((_text(task, "ActualFinish") or "")[:10]),
-    )
-
-
-def _attributes(task: ElementTree.Element) -> dict[str, str]:
-    held = task.findall(f"{{{_NS}}}ExtendedAttribute")
-    return {_text(one, "FieldID") or "": _text(one, "Value") or "" for one in held}
-
-
-def _text(node: ElementTree.Element, name: str) -> str | None:
-    return node.findtext(f"{{{_NS}}}{name}")
-
-
-def _moment(day: date | None) -> str:
-    return f"{day}T00:00:00" if day else ""
