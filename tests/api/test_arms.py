@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from launched_book import LEGACY, SLOWED, move, plan_of, started
 
-from mainstem.api.arms import Arms
+from mainstem.api.arms import RETRY_S, Arms
 from mainstem.base.errors import StoreError
 from mainstem.launch.assignment import launch_of, origins_of
 from mainstem.launch.slowed import MS_PER_DAY
@@ -111,9 +111,10 @@ def test_slowed_arms_are_there_for_their_days_and_gone_at_once_after_a_rollback(
 
 def test_a_book_that_cannot_be_read_holds_for_its_time_and_then_nobody_is_on_the_new_stack(tmp_path: Path) -> None:
     class Breakable(LaunchWatch):
-        broken = False
+        broken, asked = False, 0
 
         def look(self):
+            self.asked += 1
             if self.broken:
                 raise StoreError("found a broken disk", code="store-004")
             return super().look()
@@ -135,7 +136,11 @@ def test_a_book_that_cannot_be_read_holds_for_its_time_and_then_nobody_is_on_the
     assert "nobody is on the new stack" in arms.health()[0]
     assert all("a broken disk" in call.reason for call in late if call)
     assert arms.of("pages", 7) is None
+    asked = watch.asked
+    assert [arms.of("feed", unit) for unit in UNITS] == late
+    assert watch.asked == asked  # a held file is waited for now and then, not by every request
     watch.broken = False
+    clocks.second += RETRY_S
     assert [arms.of("feed", unit) for unit in UNITS] == known
     assert arms.health() == []
 

@@ -115,6 +115,20 @@ def test_a_rollback_holds_for_the_next_request_and_a_step_forward_keeps_who_is_i
         assert ours() == set()
 
 
+def test_an_explanation_says_who_serves_the_viewer(tmp_path: Path) -> None:
+    with both() as old, served(reaching(tiny(tmp_path), urls_of(old))) as client:
+
+        def why(user: int) -> dict:
+            return client.get("/v1/explain", params={"user": user, "item": 102, "surface": "feed"}).json()
+
+        assert "arm" not in why(1_000)
+        started(tmp_path, share=0.25)
+        for user in USERS:
+            arm, told = launch_of(plan_of(), 2).arm_of(user), why(user)
+            assert told.get("arm", "") == (f"one.{arm}" if arm else "")
+            assert any("serves this viewer" in one for one in told.get("degraded", [])) == (arm != "treatment")
+
+
 def test_no_request_is_lost_when_legacy_stacks_are_killed_in_the_middle_of_traffic(tmp_path: Path) -> None:
     with apart(120) as (url_a, one), apart(130) as (url_b, two):
         whole = reaching(tiny(tmp_path), {"old-a": url_a, "old-b": url_b})

@@ -21,6 +21,8 @@ from mainstem.store.launch_book import Placement
 
 PATIENCE_S: Final = 60.0
 """How long what was last known of a book holds after it could be read for the last time."""
+RETRY_S: Final = 0.1
+"""How long a book that could not be read is left alone: waiting for it must not hold requests up."""
 LANDED: Final = "landed"
 OVER: Final = frozenset({LANDED, "rolled back", "stopped"})
 
@@ -135,6 +137,7 @@ class Arms:
         self._known: tuple[Placement, ...] | None = None
         self._placed: Mapping[str, _Placed] = {}
         self._failed_since: float | None = None
+        self._retry_s = 0.0
         self.trouble = ""
         """Why the book cannot be read; empty while it can."""
 
@@ -166,6 +169,8 @@ class Arms:
 
     def _follow(self) -> str:
         """Takes in what changed; answers why nobody may be on the new stack, or nothing."""
+        if self._failed_since is not None and self._monotonic() < self._retry_s:
+            return self._reason(self._failed_since)
         try:
             known = self._watch.look()
             if known is not self._known:
@@ -192,10 +197,14 @@ class Arms:
         now = self._monotonic()
         if self._failed_since is None:
             self._failed_since = now
-        self.trouble = str(error)
-        if self._known is not None and now - self._failed_since < self._patience_s:
+        self.trouble, self._retry_s = str(error), now + RETRY_S
+        return self._reason(self._failed_since)
+
+    def _reason(self, failed_since: float) -> str:
+        """Empty while what was last known still holds."""
+        if self._known is not None and self._monotonic() - failed_since < self._patience_s:
             return ""
-        return f"launches: the book cannot be read, so nobody is on the new stack: {error}"[:200]
+        return f"launches: the book cannot be read, so nobody is on the new stack: {self.trouble}"[:200]
 
     def _blind(self, surface: str, unit: int, reason: str) -> Call:
         """A book is there and was never read: who carries the unit is not known, only that it is not the new stack."""

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from starlette.types import Receive, Scope, Send
 
+from mainstem.api.arms import Call
 from mainstem.api.bodies import send_json
 from mainstem.api.lane import LateError
 from mainstem.api.rank import number_of
@@ -16,6 +17,7 @@ from mainstem.api.schemas import ExplainAnswer
 from mainstem.api.service import Service
 from mainstem.base.errors import RequestError, did_you_mean
 from mainstem.base.request import Request
+from mainstem.stacks.why import Why
 
 PATIENCE = 8
 """An explanation may take this many request budgets: it asks every source without a bound."""
@@ -43,6 +45,7 @@ class Explain:
             raise RequestError(
                 f"the explanation was not ready within {PATIENCE * service.budget_s:g} s", code="serve-008", status=503
             ) from None
+        why = _of_launch(why, service.launched.call(request))
         await send_json(send, msgspec.convert(_finite(dataclasses.asdict(why)), ExplainAnswer))
 
     def _request(self, asked: dict[str, str]) -> tuple[Request, int]:
@@ -55,6 +58,16 @@ class Explain:
             now_ms=_number(asked, "now_ms"),
         )
         return request, number_of(live, asked["item"], "item_id")
+
+
+def _of_launch(why: Why, call: Call | None) -> Why:
+    """The answer with the viewer's arm; where another stack serves the viewer, it says that this is what ours would do."""
+    if call is None:
+        return why
+    if call.ours:
+        return dataclasses.replace(why, arm=call.label)
+    told = f"launch: {call.launch} has {call.surface}, and {call.legacy} serves this viewer there; this is what ours would do"
+    return dataclasses.replace(why, arm=call.label, degraded=(told, *why.degraded))
 
 
 def parameters(scope: Scope) -> dict[str, str]:

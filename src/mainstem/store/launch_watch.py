@@ -15,7 +15,7 @@ from mainstem.base.errors import StoreError
 from mainstem.store.event_table import translated
 from mainstem.store.launch_book import LaunchBook, Placement
 
-BUSY_S: Final = 0.05
+BUSY_S: Final = 0.01
 """How long a request may wait for somebody who holds the whole file."""
 
 
