@@ -13,6 +13,7 @@ Frånberg and Schultzberg 2023.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -148,8 +149,7 @@ def correlated_bounds(
     used = spent(clock, alpha, spending) + extended(clock, reserve)
     if used.shape != root.shape[:1]:
         raise _bad_pulls(f"a correlation of {root.shape[0]} looks and a clock of {used.size}")
-    rng = np.random.default_rng(seed)
-    paths = np.empty((len(used), draws))
+    paths = _drawn(len(used), draws, seed)
     alive = np.ones(draws, bool)
     bounds, before = np.full(len(used), np.inf), 0.0
     for k, now in enumerate(used):
@@ -157,9 +157,22 @@ def correlated_bounds(
         if now > before:
             bounds[k] = _bound_for(now - before, given[alive], free, draws, bounds[k - 1] if k else 4.0)
             before = now
-        paths[k] = ndtri((rng.permutation(draws) + rng.random(draws)) / draws)
         alive &= given + free * paths[k] < bounds[k]
     return bounds
+
+
+@lru_cache(maxsize=2)
+def _drawn(looks: int, draws: int, seed: int) -> Floats:
+    """The noise of the paths; the first looks are the same however many follow. Kept, since every claim of a day needs it.
+
+    Shapes: ``[looks, draws]``.
+    """
+    rng = np.random.default_rng(seed)
+    paths = np.empty((looks, draws))
+    for row in paths:
+        row[:] = ndtri((rng.permutation(draws) + rng.random(draws)) / draws)
+    paths.flags.writeable = False
+    return paths
 
 
 def extended(clock: ArrayLike, reserve: float) -> Floats:
