@@ -211,4 +211,13 @@ def hostile() -> Standing:
     return replace(told, launch=bad, pilot=bad, sentence=bad, surfaces=(first,), acts=acts_)
 
 
+def compact() -> Standing:
+    """Every kind of figure once or twice: two surfaces, one legacy stack each."""
+    told = rich()
+    kept = [
+        replace(one, origins=(replace(one.origins[0], ratios=one.origins[0].ratios[:3]),)) for one in told.surfaces[1:]
+    ]
+    return replace(told, surfaces=tuple(kept), acts=tuple(one for one in told.acts if one.surface != "feed"))
+
+
 EVERY = {"rich": rich, "begun": begun, "half": half, "hostile": hostile}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Final
 
 from mainstem.evaluate.intervals import Interval
 from mainstem.launch.standing import LayerPart, OriginStanding, RatioStanding, Standing, SurfaceStanding
@@ -39,7 +39,17 @@ from mainstem.report.ramp_path import ramp_path
 from mainstem.report.since_exposure import since_exposure_lines
 from mainstem.report.table import Table
 
-Rows = Sequence[dict[str, Any]]
+LEGENDS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
+    "path": (("Circle", "forward"), ("Triangle", "held or paused"), ("Square", "taken back"), ("Diamond", "landed")),
+    "margins": (
+        ("Circle", "shown to be within its margin"), ("Triangle", "not shown"), ("Square", "worse by a test of harm"),
+        ("Dashed line", "the margin"),
+    ),
+    "budgets": (("Accent", "hourly, at its bound the surface is taken back"), ("Grey", "daily, at its bound it is paused")),
+    "latency": (("Diamond", "the total"), ("Triangle", "told apart from 0"), ("Circle", "not told apart")),
+    "layers": (("Triangle", "told apart from 0"), ("Circle", "not told apart")),
+}  # fmt: skip
+"""What marks stand for, by the kind of figure."""
 
 
 def path_figure(standing: Standing) -> Figure | None:
@@ -275,7 +285,7 @@ def _harm(surface: SurfaceStanding, part: LayerPart) -> float:
 
 
 def _figure(name: str, title: str, text: str, drawn: tuple[Drawing, Drawing], table: Table) -> Figure:
-    return Figure(name, title, text, drawn[0], drawn[1], table)
+    return Figure(name, title, text, drawn[0], drawn[1], table, LEGENDS.get(name.split("-")[0], ()))
 
 
 def _bounds(found: Interval) -> dict[str, float]:

@@ -81,7 +81,9 @@ def _html_figure(figure: Figure, drawn: Drawn) -> str:
     wide = f'<div class="wide">{drawn.svg(figure, figure.wide, "wide")}</div>'
     narrow = f'<div class="narrow">{drawn.svg(figure, figure.narrow, "narrow")}</div>' if figure.narrow else ""
     table = f"<details><summary>As a table</summary>{_html_table(figure.table)}</details>"
-    return f"<figure><figcaption><h3>{escape(figure.title)}</h3></figcaption>{wide}{narrow}{table}</figure>"
+    marks = escape(" ".join(f"{mark}: {meaning}." for mark, meaning in figure.legend))
+    legend = f'<p class="under">{marks}</p>' if marks else ""
+    return f"<figure><figcaption><h3>{escape(figure.title)}</h3></figcaption>{wide}{narrow}{legend}{table}</figure>"
 
 
 def _html_table(table: Table) -> str:

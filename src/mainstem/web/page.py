@@ -14,6 +14,10 @@ SHAPES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("undecided", "hold", "held", "not measured"), "▲"),
     **dict.fromkeys(("does not hold", "worse", "roll back", "rolled back", "not met"), "■"),
     **dict.fromkeys(("green", "in date", "fits"), "●"),
+    **dict.fromkeys(("NON-INFERIOR", "NEUTRAL", "WIN", "holdback", "landed"), "●"),
+    **dict.fromkeys(("INCONCLUSIVE", "PAUSE", "paused"), "▲"),
+    **dict.fromkeys(("INVALID", "HARM", "stopped"), "■"),
+    **dict.fromkeys(("shadow", "ramp", "judged"), "○"),
     **dict.fromkeys(("grey", "no gate"), "○"),
     **dict.fromkeys(("red", "expired", "too small"), "■"),
 }

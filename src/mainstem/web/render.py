@@ -24,6 +24,7 @@ NAVIGATION: Final = (
     ("side-by-side", "Side by side"),
     ("responsible", "Responsible"),
     ("shadow", "Shadow diff"),
+    ("launch", "Launch"),
     ("migration", "Migration"),
     ("program", "Program"),
     ("capacity", "Capacity"),
