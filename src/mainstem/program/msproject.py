@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
@@ -15,6 +15,7 @@ from mainstem.program.reading import Reading, day_of, guarded, link_of, malforme
 
 _NS: Final = "http://schemas.microsoft.com/project"
 _MEMBERS: Final = ("mainstem id", "owner", "workstream", "P10", "P50", "P90")
+_PIECE: Final = 1 << 16
 _LENGTH: Final = re.compile(r"PT(?:(\d+)H)?(?:(\d+)M)?(?:\d+S)?")
 _READ: Final = frozenset(
     {"UID", "ID", "Name", "Milestone", "Duration", "Deadline", "ActualStart", "ActualFinish", "Summary"}
@@ -77,16 +78,28 @@ def read_project(text: str, where: str, days: list[float] | None = None) -> Read
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise malformed(f"{where}:1", "it declares entities, which no MS Project file does")
     try:
-        root = ElementTree.fromstring(text)
+        found = [one for one in _tasks(text) if "Name" in one.fields or one.own]
     except ElementTree.ParseError as error:
         raise malformed(f"{where}:{error.position[0]}", str(error)) from None
-    found = [one for one in map(_task, root.iter(f"{{{_NS}}}Task")) if "Name" in one.fields or one.own]
     kept = [(at, one) for at, one in enumerate(found, 1) if one.fields.get("Summary") != "1"]
     named = {one.fields.get("UID"): one.id for _, one in kept}
     items = [guarded(f"{where}, task {at}", lambda one=one: _item(one, named)) for at, one in kept]
     lost = unread([one.fields for _, one in kept], _READ)
     lost += [f"summary tasks ({len(found) - len(kept)})"] if len(kept) < len(found) else []
     return Reading(items, tuple(lost))
+
+
+def _tasks(text: str) -> Iterator[_Task]:
+    """Task by task; what was read is let go of, so that a large file takes little memory and time."""
+    parser = ElementTree.XMLPullParser(("end",))
+    for at in range(0, len(text), _PIECE):
+        parser.feed(text[at : at + _PIECE])
+        for event in parser.read_events():
+            node = event[-1]
+            if isinstance(node, ElementTree.Element) and node.tag == f"{{{_NS}}}Task":
+                yield _task(node)
+                node.clear()
+    parser.close()
 
 
 def _task(node: ElementTree.Element) -> _Task:
