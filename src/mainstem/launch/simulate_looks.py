@@ -98,10 +98,10 @@ def costs(looking: Looking) -> Iterator[Characteristic]:
     yield Characteristic(topic, "largest sample over fixed, with the reserve", reserved, high=1.13)
     sized = Measured("x", 0.01, 1.0, spending=looking.spending, looks=looking.looks)
     planned = factor(sized, Wish(power=POWER, alpha=looking.alpha), 1)
-    told = "as planned, with the reserve and what false alarms stop made up for"
-    yield Characteristic(topic, f"largest sample {told}", planned / single**2)
+    name = "largest sample of a plan, reserve and false alarms in it"
+    yield Characteristic(topic, name, planned / single**2)
     expected = course(kept, math.sqrt(planned)).expected * planned / single**2
-    yield Characteristic(topic, f"days to NON-INFERIOR at no effect {told}", expected)
+    yield Characteristic(topic, "days to NON-INFERIOR of such a plan, of fixed", expected)
     days = expected_days(plain, looking)
     yield Characteristic(topic, "days to NON-INFERIOR at no effect, of fixed", days, high=0.67)
     yield Characteristic(topic, "the same with the reserve", expected_days(kept, looking), high=0.67)
