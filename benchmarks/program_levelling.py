@@ -94,6 +94,7 @@ def main() -> None:
 
 def larger_plans() -> None:
     """Does the cap hold for plans of any size? Made ones, on two pools."""
+    level_program(made_plan(20, 1), schedules=10)
     for tasks in (100, 500, 2000):
         plain = msgspec.to_builtins(made_plan(tasks, 3))
         random = np.random.default_rng(1)
