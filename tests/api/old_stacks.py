@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,7 +23,7 @@ class OldStack(ThreadingHTTPServer):
         self.first = first
         self.told: dict[str, dict] = {}
         self.asked: list[dict] = []
-        self.sleep_s = 0.0
+        self.gate: threading.Event | None = None
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
     def answer(self, path: str, body: dict) -> dict:
@@ -37,7 +36,8 @@ class OldStack(ThreadingHTTPServer):
             accepted = len(self.told) - before
             return {"accepted": accepted, "duplicates": len(body["events"]) - accepted}
         self.asked.append(body)
-        time.sleep(self.sleep_s)
+        if self.gate is not None:
+            self.gate.wait(30)
         items = [{"item_id": self.first + at, "score": 1.0 - at / 100} for at in range(body["count"])]
         return {"request_id": body["request_id"], "stack": "old", "items": items, "timings_ms": {"rank": 0.1}}
 

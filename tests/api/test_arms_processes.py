@@ -22,10 +22,10 @@ sys.path.insert(0, sys.argv[1])
 import uvicorn
 from mainstem.api.app import create_app
 from mainstem.stacks.remote import RemoteStack
-from tiny_live import tiny
+from tiny_live import SETTINGS, tiny
 
-whole = tiny(Path(sys.argv[2]))
-whole.live.remotes = {name: RemoteStack(name, sys.argv[3], 0.5) for name in ("old-a", "old-b")}
+whole = tiny(Path(sys.argv[2]), SETTINGS.replace("request_budget_ms = 400", "request_budget_ms = 30000"))
+whole.live.remotes = {name: RemoteStack(name, sys.argv[3], 20.0) for name in ("old-a", "old-b")}
 
 
 class Announcing(uvicorn.Server):

@@ -17,7 +17,7 @@ import pytest
 from launched_book import LEGACY, move, plan_of, started
 from old_stacks import OldStack, apart, running
 from test_serving import ids, rank
-from tiny_live import AUTH, Tiny, event, served, tiny
+from tiny_live import AUTH, SETTINGS, Tiny, event, served, tiny
 
 from mainstem.api.differences import stage_diff
 from mainstem.api.mirror import Mirror, RemoteTarget
@@ -33,9 +33,14 @@ USERS = range(1_000, 1_060)
 FIRST = {"old-a": 120, "old-b": 130}
 
 
-def reaching(whole: Tiny, urls: dict[str, str]) -> Tiny:
-    """The platform with legacy stacks that it can ask."""
-    whole.live.remotes = {name: RemoteStack(name, url, 0.5) for name, url in urls.items()}
+PATIENT = SETTINGS.replace("request_budget_ms = 400", "request_budget_ms = 30000").replace("_ms = 30\n", "_ms = 9000\n")
+"""A busy machine is no reason to be late; one test is about being late."""
+
+
+def reaching(folder: Path, urls: dict[str, str], settings: str = PATIENT) -> Tiny:
+    """A platform with legacy stacks that it can ask."""
+    whole = tiny(folder, settings)
+    whole.live.remotes = {name: RemoteStack(name, url, 20.0) for name, url in urls.items()}
     return whole
 
 
@@ -65,7 +70,7 @@ def until(look, good):
 def test_every_user_is_served_by_the_stack_of_its_arm_and_logged_with_it(tmp_path: Path) -> None:
     plan = plan_of(origins={"feed": {"old-a": 0.4, "old-b": 0.6}})
     with both() as old:
-        whole = reaching(tiny(tmp_path), urls_of(old))
+        whole = reaching(tmp_path, urls_of(old))
         started(tmp_path, plan, share=0.25)
         with served(whole) as client:
             answers = {user: rank(client, user_id=user) for user in USERS}
@@ -99,7 +104,7 @@ def test_every_user_is_served_by_the_stack_of_its_arm_and_logged_with_it(tmp_pat
 
 
 def test_a_rollback_holds_for_the_next_request_and_a_step_forward_keeps_who_is_in(tmp_path: Path) -> None:
-    with both() as old, served(reaching(tiny(tmp_path), urls_of(old))) as client:
+    with both() as old, served(reaching(tmp_path, urls_of(old))) as client:
 
         def ours() -> set[int]:
             return {user for user in USERS if rank(client, user_id=user).json()["stack"] == "unified"}
@@ -116,7 +121,7 @@ def test_a_rollback_holds_for_the_next_request_and_a_step_forward_keeps_who_is_i
 
 
 def test_an_explanation_says_who_serves_the_viewer(tmp_path: Path) -> None:
-    with both() as old, served(reaching(tiny(tmp_path), urls_of(old))) as client:
+    with both() as old, served(reaching(tmp_path, urls_of(old))) as client:
 
         def why(user: int) -> dict:
             return client.get("/v1/explain", params={"user": user, "item": 102, "surface": "feed"}).json()
@@ -131,7 +136,7 @@ def test_an_explanation_says_who_serves_the_viewer(tmp_path: Path) -> None:
 
 def test_no_request_is_lost_when_legacy_stacks_are_killed_in_the_middle_of_traffic(tmp_path: Path) -> None:
     with apart(120) as (url_a, one), apart(130) as (url_b, two):
-        whole = reaching(tiny(tmp_path), {"old-a": url_a, "old-b": url_b})
+        whole = reaching(tmp_path, {"old-a": url_a, "old-b": url_b})
         started(tmp_path, share=0.25)
         arm_of = launch_of(plan_of(), 2).arm_of
         with served(whole) as client, ThreadPoolExecutor(3) as many:
@@ -156,25 +161,25 @@ def test_no_request_is_lost_when_legacy_stacks_are_killed_in_the_middle_of_traff
 
 
 def test_a_late_legacy_stack_is_stood_in_for_within_the_budget(tmp_path: Path) -> None:
-    with both() as old:
-        old["old-a"].sleep_s = old["old-b"].sleep_s = 0.45
-        whole = reaching(tiny(tmp_path), urls_of(old))
+    settings = SETTINGS.replace("request_budget_ms = 400", "request_budget_ms = 1500")
+    with both() as old, served(reached := reaching(tmp_path, urls_of(old), settings)) as client:
+        gate = old["old-a"].gate = old["old-b"].gate = threading.Event()
         started(tmp_path)
-        with served(whole) as client:
-            told = rank(client, user_id=1_000).json()
-            assert told["stack"] == "unified"
-            assert "remote-002" in told["degraded"][0]
-            whole.parts.gate = threading.Event()  # and now the unified stack hangs too
-            told = rank(client, user_id=1_000).json()
-            whole.parts.gate.set()
-        assert told["stack"] == "fallback"
-        assert [one.split(":")[0] for one in told["degraded"]] == ["legacy", "request"]
+        told = rank(client, user_id=1_000).json()
+        assert told["stack"] == "unified"
+        assert "remote-002" in told["degraded"][0]
+        reached.parts.gate = threading.Event()  # and now the unified stack hangs too
+        told = rank(client, user_id=1_000).json()
+        reached.parts.gate.set()
+        gate.set()
+    assert told["stack"] == "fallback"
+    assert [one.split(":")[0] for one in told["degraded"]] == ["legacy", "request"]
 
 
 def test_legacy_stacks_are_told_every_outcome_also_those_of_an_outage(tmp_path: Path) -> None:
     with running(130) as b:
         with apart(120) as (url, process):
-            whole = reaching(tiny(tmp_path), {"old-a": url, "old-b": b.url})
+            whole = reaching(tmp_path, {"old-a": url, "old-b": b.url})
             started(tmp_path)
             with served(whole) as client:
 
@@ -193,7 +198,7 @@ def test_legacy_stacks_are_told_every_outcome_also_those_of_an_outage(tmp_path: 
                 assert whole.live.follower.offset > last
         assert all(one["viewed"] == 1 for one in b.told.values())
         with running(120) as a:  # restarted with empty hands, and a server that was restarted too
-            whole = reaching(tiny(tmp_path), {"old-a": a.url, "old-b": b.url})
+            whole = reaching(tmp_path, {"old-a": a.url, "old-b": b.url})
             with served(whole):
                 until(lambda: len(a.told), lambda n: n == 10)
         assert len(b.told) == 10
@@ -201,7 +206,7 @@ def test_legacy_stacks_are_told_every_outcome_also_those_of_an_outage(tmp_path: 
 
 def test_the_memories_hear_of_what_others_showed(tmp_path: Path) -> None:
     with both() as old:
-        whole = reaching(tiny(tmp_path), urls_of(old))
+        whole = reaching(tmp_path, urls_of(old))
         heard: list[tuple[int, list[int]]] = []
         whole.parts.served = lambda request, rows: heard.append((request.user_id, rows.tolist()))  # type: ignore[method-assign]
         started(tmp_path, plan_of(legacy=["old-a"]))
@@ -213,7 +218,7 @@ def test_the_memories_hear_of_what_others_showed(tmp_path: Path) -> None:
 
 def test_shadow_asks_the_unified_stack_dry_and_counts_for_the_pilot(tmp_path: Path) -> None:
     with both() as old:
-        whole = reaching(tiny(tmp_path), urls_of(old))
+        whole = reaching(tmp_path, urls_of(old))
         whole.live.settings = msgspec.structs.replace(
             whole.live.settings, serve=msgspec.structs.replace(whole.live.settings.serve, shadow_share=1.0)
         )
@@ -242,7 +247,7 @@ def test_shadow_asks_the_unified_stack_dry_and_counts_for_the_pilot(tmp_path: Pa
 def test_a_slowed_arm_waits_off_the_lane_and_its_wait_is_logged(tmp_path: Path) -> None:
     plan = plan_of(latency=Latency(share=0.1, days=1.0, dose_ms=150.0))
     with both() as old:
-        whole = reaching(tiny(tmp_path), urls_of(old))
+        whole = reaching(tmp_path, urls_of(old))
         now_ms = whole.live.clock.now_ms()
         book = started(tmp_path, plan, share=0.05, at_ms=now_ms)
         with served(whole) as client:
@@ -294,7 +299,7 @@ def test_what_was_withdrawn_or_blocked_here_is_not_shown_whoever_ranks(tmp_path:
 
 def test_a_book_that_is_deleted_is_told_in_health_and_nobody_moves(tmp_path: Path) -> None:
     with both() as old:
-        whole = reaching(tiny(tmp_path), urls_of(old))
+        whole = reaching(tmp_path, urls_of(old))
         book = started(tmp_path, share=0.5)
         with served(whole) as client:
             before = {user: rank(client, user_id=user).json()["stack"] for user in USERS}
@@ -307,10 +312,10 @@ def test_a_book_that_is_deleted_is_told_in_health_and_nobody_moves(tmp_path: Pat
 
 def test_a_book_that_was_never_read_makes_the_server_not_ready_and_serves_the_old_stacks(tmp_path: Path) -> None:
     with both() as old:
-        whole = reaching(tiny(tmp_path), urls_of(old))
+        whole = reaching(tmp_path, urls_of(old))
         with served(whole) as client:
             assert rank(client, user_id=1).json()["stack"] == "unified"
-        whole = reaching(tiny(tmp_path), urls_of(old))
+        whole = reaching(tmp_path, urls_of(old))
         app_folder = tmp_path / "launches.sqlite"
         from mainstem.api.app import create_app
 
