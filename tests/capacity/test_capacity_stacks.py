@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -14,19 +15,22 @@ from mainstem.base.errors import CapacityError
 from mainstem.capacity.stacks import Sample, errors, median_error, savings, told, took
 from mainstem.cli.capacity import app
 from mainstem.data.records import pack_impression
+from mainstem.data.world import WorldSettings, make_world, write_world_log
 from mainstem.store.event_log import EventLog
-from mainstem.workspace import capacity_told
+from mainstem.workspace import capacity_stacks, capacity_told
 from mainstem.workspace.capacity_stacks import (
     SMALL,
     Server,
     carried_by,
     cpu_s,
     logged_by_slate,
+    part_of,
     resident_bytes,
     scale_legacy,
     scaled_settings,
 )
 from mainstem.workspace.layout import Workspace
+from mainstem.workspace.log import open_log
 
 SURFACES = {"feed": "old", "pages": "old"}
 
@@ -167,3 +171,36 @@ def test_the_verb_says_met_or_missed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     held = Workspace.open(tmp_path).read_evidence("capacity_stacks")
     assert held is not None
     assert held["split"] == "abc"
+
+
+def test_a_process_that_ended_threads_keeps_their_time():
+    def work() -> None:
+        assert sum(x * x for x in range(300_000)) > 0
+
+    before = cpu_s(os.getpid())
+    one = threading.Thread(target=work)
+    one.start()
+    one.join()
+    assert cpu_s(os.getpid()) - before > 1e-3
+
+
+def test_a_stopped_run_goes_on_with_what_it_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    called = []
+    monkeypatch.setattr(capacity_stacks, "_apart", lambda *given: called.append(given) or (7, 1.5))
+    for _ in range(2):
+        assert capacity_stacks._once(tmp_path, "unified", 1) == (7, 1.5)
+    assert len(called) == 1
+
+
+def test_a_part_of_a_workspace_has_some_users_and_every_item(tmp_path: Path):
+    place = Workspace.open(tmp_path / "whole")
+    write_world_log(make_world(WorldSettings(users=80, items=500, days=4, impressions=900, seed=3)), place.log)
+    whole = open_log(place)
+    kept = open_log(part_of(place, tmp_path / "part", 0.5))
+    again = open_log(part_of(place, tmp_path / "again", 0.5))
+    more = open_log(part_of(place, tmp_path / "more", 0.8))
+    users = set(kept.users["user_id"])
+    assert 0.3 < len(users) / whole.users.height < 0.7
+    assert kept.items.equals(whole.items)
+    assert set(kept.impressions["user_id"]) <= users <= set(more.users["user_id"])
+    assert kept.impressions.equals(again.impressions)

@@ -45,6 +45,8 @@ WARM: Final = 30
 SLATES: Final = (4, 7)
 """Slates that the deployments are asked for when bytes are counted."""
 _PAUSE_S: Final = 0.002
+_WHOLE_PROCESS: Final = 2
+"""With a process's number, the clock of its CPU time (``clock_getcpuclockid``): CPUCLOCK_SCHED."""
 _RESTS_S: Final = 3.0
 Progress = Callable[[float, str], None]
 
@@ -112,19 +114,18 @@ class Server:
 
 
 def cpu_s(pid: int) -> float:
-    """CPU seconds of a process, all threads that live, to the nanosecond.
+    """CPU seconds of a process to the nanosecond, all its threads, those that have ended too.
 
     Raises:
         CapacityError: ``capacity-071`` where the system does not tell.
     """
     try:
-        tasks = os.listdir(f"/proc/{pid}/task")
-        return sum(int(Path(f"/proc/{pid}/task/{one}/schedstat").read_text().split()[0]) for one in tasks) / 1e9
-    except (OSError, ValueError, IndexError) as no:
+        return time.clock_gettime((~pid << 3) | _WHOLE_PROCESS)
+    except (OSError, OverflowError, AttributeError) as no:
         raise CapacityError(
             f"found no CPU time of process {pid}: {no}",
             code="capacity-071",
-            hint="measuring stacks needs Linux with /proc/PID/task/*/schedstat",
+            hint="measuring stacks needs Linux and a process of one's own",
         ) from no
 
 
@@ -147,7 +148,7 @@ def deployments(
 
     Args:
         place: The workspace; nothing in it is changed.
-        scratch: An empty folder for logs, models and live files.
+        scratch: A folder for logs, models and live files; what a stopped run of the same seed trained there is used.
         requests: Requests a surface and server.
         seed: Of the trainings and viewers.
         progress: Told how far it is.
@@ -158,10 +159,11 @@ def deployments(
     shares = sorted({share for share, _ in (*SMALL, WHOLE)})
     trained: dict[tuple[str, float], tuple[int, float]] = {}
     for at, share in enumerate(shares):
-        part = part_of(place, scratch / f"share-{share:g}", share)
+        folder = scratch / f"share-{share:g}"
+        part = Workspace.open(folder) if (folder / "log").exists() else part_of(place, folder, share)
         for number, stack in enumerate(STACKS):
             progress(0.6 * (at + number / len(STACKS)) / len(shares), f"training {stack} on {share:.0%} of the users")
-            trained[stack, share] = _apart(trained_stack, part.folder, stack, seed)
+            trained[stack, share] = _once(part.folder, stack, seed)
     with ExitStack() as running:
         servers = [
             running.enter_context(_served(scratch, stack, share, scale, trained[stack, share], seed))
@@ -184,7 +186,7 @@ def deployments(
 
 def part_of(place: Workspace, folder: Path, share: float) -> Workspace:
     """A workspace of this share of the users with all their rows, and every item. The same users at each call."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     if place.file.exists():
         shutil.copyfile(place.file, folder / FILE)
     log = open_log(place)
@@ -224,6 +226,15 @@ def _used() -> float:
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
+def _once(folder: Path, stack: str, seed: int) -> tuple[int, float]:
+    """Trains a stack, unless a run that was stopped has done so in this folder."""
+    file = folder / f"{stack}.json"
+    if not file.exists():
+        file.write_text(json.dumps(_apart(trained_stack, folder, stack, seed)))
+    rows, seconds = json.loads(file.read_text())
+    return int(rows), float(seconds)
+
+
 def _apart(work: Callable[..., tuple[int, float]], *given: Any) -> tuple[int, float]:
     """Runs in a fresh process: what one training leaves warm must not help the next."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
@@ -235,8 +246,9 @@ def _served(
     scratch: Path, stack: str, share: float, scale: float, trained: tuple[int, float], seed: int
 ) -> Iterator[Server]:
     source, folder = scratch / f"share-{share:g}", scratch / f"{stack}-{share:g}-{scale:g}"
+    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    (folder / "log").symlink_to(source / "log", target_is_directory=True)
+    (folder / "log").symlink_to((source / "log").resolve(), target_is_directory=True)
     shutil.copytree(source / "models", folder / "models")
     rows = read_log(folder / "log").impressions
     viewers = np.random.default_rng(seed).permutation(rows["user_id"].unique(maintain_order=True).to_numpy()).tolist()

@@ -104,7 +104,12 @@ class Stacks:
 
 
 def tell_stacks(
-    place: Workspace, requests: int, slo_s: float, seed: int, progress: Callable[[float, str], None]
+    place: Workspace,
+    requests: int,
+    slo_s: float,
+    seed: int,
+    progress: Callable[[float, str], None],
+    keep: Path | None = None,
 ) -> Stacks:
     """Deploys every stack small and whole, tells the whole ones from the small ones, and compares.
 
@@ -116,12 +121,15 @@ def tell_stacks(
         slo_s: The p99 that the knee keeps.
         seed: Of trainings and viewers.
         progress: Told how far it is.
+        keep: Where trained parts are kept, so that a run that was stopped goes on; None for a folder that is removed.
     """
     from mainstem.workspace.log import open_log, split
 
     hardware, before = Hardware.here(), _cpu_s()
     with tempfile.TemporaryDirectory(prefix="mainstem-capacity-") as scratch:
-        found = deployments(place, Path(scratch), requests, seed, progress)
+        if keep is not None:
+            keep.mkdir(parents=True, exist_ok=True)
+        found = deployments(place, keep or Path(scratch), requests, seed, progress)
     asked: dict[str, Any] = {"count": COUNT, "cores": hardware.cores, "slo_s": slo_s}
     first = {stack: told(samples[:-1], rows=samples[-1].rows, **asked) for stack, samples in found.items()}
     second = {stack: took(samples[-1], **asked) for stack, samples in found.items()}
