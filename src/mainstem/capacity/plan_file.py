@@ -24,14 +24,27 @@ def read_plan(file: Path) -> Transition:
             value of the wrong kind, with its place; and every refusal of `Transition`.
     """
     try:
-        held = tomllib.loads(file.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as no:
+        text = file.read_text()
+    except (OSError, UnicodeDecodeError) as no:
         raise CapacityError(
             f"found no readable TOML in {file}: {no}",
             code="capacity-023",
             hint="mainstem capacity plan --example shows one",
         ) from no
-    _known(held, Transition, str(file))
+    return parse_plan(text, str(file))
+
+
+def parse_plan(text: str, file: str = "capacity.toml") -> Transition:
+    """The transition a text describes, as `read_plan` of a file; ``file`` is what errors call it."""
+    try:
+        held = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as no:
+        raise CapacityError(
+            f"found no readable TOML in {file}: {no}",
+            code="capacity-023",
+            hint="mainstem capacity plan --example shows one",
+        ) from no
+    _known(held, Transition, file)
     for kind, record in (("resources", Resource), ("surfaces", SurfaceMove)):
         rows = held.get(kind)
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -42,7 +55,7 @@ def read_plan(file: Path) -> Transition:
     except msgspec.ValidationError as no:
         if isinstance(no.__cause__, CapacityError):
             raise no.__cause__ from no
-        raise _wrong(str(file), str(no), "mainstem capacity plan --example shows every key") from no
+        raise _wrong(file, str(no), "mainstem capacity plan --example shows every key") from no
 
 
 def _row(row: dict[str, Any], record: type, where: str) -> dict[str, Any]:

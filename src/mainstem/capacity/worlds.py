@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numba import njit  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from mainstem.base.errors import CapacityError
+from mainstem.base.errors import CapacityError, did_you_mean
 from mainstem.capacity.elicited import joint
 from mainstem.capacity.transition import Need, SurfaceMove, Transition
 
@@ -45,19 +46,41 @@ class Worlds:
         return self.held.shape[2]
 
 
-def draw_worlds(plan: Transition, worlds: int = 10_000, seed: int = 0) -> Worlds:
+def draw_worlds(
+    plan: Transition,
+    worlds: int = 10_000,
+    seed: int = 0,
+    *,
+    starts: Mapping[str, NDArray[np.float64]] | None = None,
+    waits: Mapping[str, NDArray[np.float64]] | None = None,
+) -> Worlds:
     """Every world's weeks, from the same unknowns under the same seed.
+
+    Args:
+        plan: The transition.
+        worlds: How many.
+        seed: Which.
+        starts: By surface the week of the first stage in each world, where a schedule says it instead of ``start`` and
+            ``slip``. The other unknowns keep their draws.
+        waits: By surface and world, weeks by which new capacity is there earlier than ``lead``: it was ordered for a week
+            that the launch did not keep.
 
     Returns:
         Arrays of `Worlds`; 10,000 worlds, 104 weeks and 3 resources take about 60 MB.
 
     Raises:
-        CapacityError: ``capacity-008`` for less than one world.
+        CapacityError: ``capacity-008`` for less than one world, ``capacity-080`` for weeks of a surface that is not there or
+            of another number of worlds.
     """
     if worlds < 1:
         raise CapacityError(f"found {worlds} worlds, expected at least 1", code="capacity-008", hint="10000 is usual")
     drawn = joint(plan.unknowns(), plan.loadings, worlds, seed)
-    unknown = np.stack([np.stack([drawn[f"{s.name}.{u}"] for u in _UNKNOWNS]) for s in plan.surfaces])
+    starts, waits = _given(plan, starts, worlds), _given(plan, waits, worlds)
+    drawn |= {f"{s.name}.slip": starts[s.name] - s.start for s in plan.surfaces if s.name in starts}
+    none = np.zeros(worlds)
+    unknown = np.stack(
+        [np.stack([*(drawn[f"{s.name}.{u}"] for u in _UNKNOWNS), waits.get(s.name, none)]) for s in plan.surfaces]
+    )
     cost = np.stack([drawn[f"{r.name}.cost"] for r in plan.resources])
     shape = (len(plan.resources), plan.weeks, worlds)
     held, baseline = np.zeros(shape), np.zeros(shape)
@@ -79,6 +102,21 @@ def draw_worlds(plan: Transition, worlds: int = 10_000, seed: int = 0) -> Worlds
         dual,
     )
     return Worlds(plan, held, baseline, pools(plan), uses, dual, seed)
+
+
+def _given(
+    plan: Transition, weeks: Mapping[str, NDArray[np.float64]] | None, worlds: int
+) -> dict[str, NDArray[np.float64]]:
+    """Weeks by surface and world, each of a surface of the plan."""
+    known = {s.name for s in plan.surfaces}
+    for name, held in (weeks or {}).items():
+        if name not in known or np.shape(held) != (worlds,):
+            raise CapacityError(
+                f"found weeks of {name!r} in {np.shape(held)} worlds, expected a surface of the plan in ({worlds},)",
+                code="capacity-080",
+                hint=did_you_mean(name, known),
+            )
+    return {name: np.asarray(held, np.float64) for name, held in (weeks or {}).items()}
 
 
 def pools(plan: Transition) -> NDArray[np.float64]:
@@ -156,7 +194,7 @@ def _profile(weeks, unknown, share, begin, stages, shares, lengths, season, seas
     weeks before its share is.
     """
     slip, lag, growth, level = unknown[0], int(np.ceil(unknown[1])), unknown[2], unknown[3]
-    start = lengths[0] + int(np.round(slip))
+    start, lead = lengths[0] + int(np.round(slip)), max(0, lengths[4] + int(np.round(unknown[5])))
     committed = begin[stages - 1]
     until = committed + lengths[2]
     step, traffic, left = growth ** (1.0 / 52.0), level, -1
@@ -179,7 +217,7 @@ def _profile(weeks, unknown, share, begin, stages, shares, lengths, season, seas
                 before = 1.0 - _share_at(back - start, share, begin, stages, shares[1], until)
                 kept = max(kept, level * season[0] * before)
         shadow = shares[0] if -lengths[1] <= since < 0 else 0.0
-        ahead = _share_at(since + lengths[4], share, begin, stages, shares[1], until)
+        ahead = _share_at(since + lead, share, begin, stages, shares[1], until)
         shadow = min(shadow, 1.0 - x)
         out[0, week] = demand * wanted
         out[1, week] = demand * x
@@ -188,7 +226,7 @@ def _profile(weeks, unknown, share, begin, stages, shares, lengths, season, seas
         out[4, week] = kept - window[week]
         out[5, week] = demand * max(0.0, min(1.0, max(ahead, x) + shadow) - x - shadow)
         out[6, week] = demand
-    first = start - max(lengths[1], lengths[4])
+    first = start - max(lengths[1], lead)
     return left + 1 + lag, first
 
 

@@ -79,6 +79,15 @@ def program_at(folder: Path, revision: str) -> Program:
     return parse_program(texts, lambda name: _git(folder, "show", f"{revision}:./{name}"))
 
 
+def text_at(folder: Path, revision: str, name: str) -> str:
+    """A file of a folder as it was in a git revision.
+
+    Raises:
+        ProgramError: No such repository, revision or file (``program-030``).
+    """
+    return _git(folder, "show", f"{revision}:./{name}")
+
+
 def _git(folder: Path, *words: str) -> str:
     try:
         done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=True)
