@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -42,7 +43,11 @@ from mainstem.stacks.stage import Stack
 from mainstem.value.expression import Expression, SurfaceValues
 from mainstem.web.routes import routes
 from mainstem.workspace.compare import SCORE, Regime
+from mainstem.workspace.launching import write_standing
 from mainstem.workspace.layout import Workspace
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "report"))
+import made_standing
 
 NOW_MS = 1_650_812_741_436
 ITEMS, USERS = 900, 120
@@ -409,6 +414,7 @@ def fill(workspace: Workspace) -> None:
     workspace.write_evidence("break", shadow)
     fill_program(workspace)
     fill_capacity(workspace)
+    write_standing(workspace, made_standing.compact())
     line = {
         "request_id": 9,
         "user_id": 3,

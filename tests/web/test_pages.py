@@ -48,6 +48,7 @@ PATHS = [
     "/side-by-side",
     "/side-by-side?regime=continuous",
     "/shadow",
+    "/launch",
     "/migration",
     "/program",
     "/capacity",
@@ -333,6 +334,7 @@ def test_an_empty_workspace_says_which_command_fills_each_page(empty: tuple[Work
         "/side-by-side": "mainstem compare",
         "/shadow": "mainstem ",
         "/migration": "mainstem ",
+        "/launch": "mainstem launch start launch.toml",
         "/program": "mainstem program new",
         "/capacity": "mainstem capacity calibrate",
     }.items():

@@ -45,7 +45,7 @@ def margins_forest(rows: Sequence[Mapping[str, Any]], *, narrow: bool) -> dict[s
         labelExpr="datum.value == 0 ? '0' : datum.value == -1 ? '−1' : format(datum.value, '+')",
     )
     title = (
-        "← harm   in margins   better →" if narrow else "← harm   in multiples of each metric's own margin   better →"
+        "← harm · in margins · better →" if narrow else "← harm · in multiples of each metric's own margin · better →"
     )
     x = alt.X("low:Q", title=title, scale=scale, axis=axis)
     labels = [row["label"] for row in rows]

@@ -45,7 +45,6 @@ LEGENDS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("Circle", "shown to be within its margin"), ("Triangle", "not shown"), ("Square", "worse by a test of harm"),
         ("Dashed line", "the margin"),
     ),
-    "budgets": (("Accent", "hourly, at its bound the surface is taken back"), ("Grey", "daily, at its bound it is paused")),
     "latency": (("Diamond", "the total"), ("Triangle", "told apart from 0"), ("Circle", "not told apart")),
     "layers": (("Triangle", "told apart from 0"), ("Circle", "not told apart")),
 }  # fmt: skip

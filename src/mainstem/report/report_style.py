@@ -30,6 +30,7 @@ thead th{font-weight:500;font-size:.85rem;color:var(--soft);border-bottom-color:
 .id{white-space:nowrap}
 .number{text-align:right;white-space:nowrap}.under{font-size:.875rem;color:var(--soft)}
 summary{cursor:pointer;color:var(--accent);min-height:1.6rem}
+@media (max-width:40rem){td:not(.number,.id){min-width:7rem}}
 @media print{details:not([open]){display:none}section{break-inside:avoid-page}}
 """
 """The whole style sheet."""

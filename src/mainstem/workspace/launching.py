@@ -24,7 +24,8 @@ from mainstem.launch.decide import ENDED, Decision, ShadowSeen, check_ramp, stat
 from mainstem.launch.pilot import Outside, Pilot
 from mainstem.launch.plan_file import Plan, check_unedited, plan_hash, read_plan
 from mainstem.launch.served_log import ACTS, BEFORE, ServedLog, check_columns, covariate_columns, reader_of
-from mainstem.launch.standing import Standing
+from mainstem.launch.standing import LayerPart, Standing
+from mainstem.launch.standing_kept import standing_of_plain
 from mainstem.store.launch_book import FILE, LaunchBook, Move, Placement, Started
 from mainstem.store.shadow_counts import FILE as SHADOW_FILE
 from mainstem.store.shadow_counts import ShadowCounts
@@ -136,6 +137,7 @@ def pilot_of(workspace: Workspace, launch: str, clock: Clock | None = None) -> P
         shadow=lambda surface: _shadow(counts, launch, surface),
         risks=lambda names: tuple(one.why for one in unmet_risks(workspace, names)),
         tell=lambda standing, done: tell(workspace, standing, done),
+        layers=lambda surface: _layers(workspace, launch, surface),
         gone=gone,
         made=bool(started.facts.get("made")),
     )
@@ -173,13 +175,34 @@ def tell(workspace: Workspace, standing: Standing, done: Sequence[Decision]) -> 
         )
 
 
+def refreshed(workspace: Workspace, launch: str) -> Standing:
+    """A pass of a pilot of one's own, and the standing it told: for a launch that nobody flies."""
+    pilot = pilot_of(workspace, launch)
+    seat = pilot.sit()
+    try:
+        pilot.once(seat)
+    finally:
+        pilot.book.rise(seat)
+    return read_standing(workspace, launch)
+
+
+def write_layers(workspace: Workspace, launch: str, parts: Mapping[str, tuple[LayerPart, ...]]) -> Path:
+    """Keeps what swapped layers showed, by surface, as evidence that the launch's standing takes in."""
+    return workspace.write_evidence(f"layers-{launch}", parts)
+
+
+def _layers(workspace: Workspace, launch: str, surface: str) -> tuple[LayerPart, ...]:
+    found = workspace.read_evidence(f"layers-{launch}") or {}
+    return msgspec.convert(found.get(surface, []), tuple[LayerPart, ...])
+
+
 def read_standing(workspace: Workspace, launch: str) -> Standing:
     """Where a launch stood at its pilot's last pass; before any, what the book alone knows."""
     found = workspace.read_evidence(f"launch-{launch}")
     if found is None:
         pilot = pilot_of(workspace, launch)
         return pilot.standing(pilot.book.placements(launch), pilot.started.started_ms)
-    return msgspec.convert(found, Standing)
+    return standing_of_plain(found)
 
 
 def stop_launch(workspace: Workspace, launch: str, reason: str, surface: str = "", actor: str = "") -> list[Placement]:

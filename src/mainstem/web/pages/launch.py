@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from mainstem.base.errors import DataError, RequestError, did_you_mean
 from mainstem.launch.standing import Standing
+from mainstem.launch.standing_kept import standing_of_plain
 from mainstem.launch.verdict import SHIPS
 from mainstem.report.launch_rows import summary as heading_of
 from mainstem.report.launch_story import Section, story_of
@@ -71,7 +72,7 @@ def read(file: Path) -> Standing:
         DataError: It is not one, such as one of another version (``web-010``).
     """
     try:
-        return msgspec.json.decode(file.read_bytes(), type=Standing)
+        return standing_of_plain(msgspec.json.decode(file.read_bytes()))
     except (OSError, msgspec.DecodeError) as error:
         raise DataError(
             f"evidence/{file.name} is no standing of a launch: {error}", code="web-010", hint=FLY, status=500
