@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from mainstem.cli import launch_plan, launch_run
+from mainstem.cli import launch_plan, launch_report, launch_run
 from mainstem.cli.options import AsJson, Quiet
 from mainstem.cli.terminal import NO, Terminal, table
 
@@ -21,6 +21,7 @@ app.command()(launch_plan.plan)
 app.command()(launch_plan.simulate)
 for _verb in launch_run.VERBS:
     app.command()(_verb)
+app.command()(launch_report.report)
 
 
 @app.callback()

@@ -50,6 +50,22 @@ def status_text(standing: Standing, colour: bool | None = None) -> str:
     return "\n".join(line.rstrip() for line in screen.lines(standing))
 
 
+def report_text(standing: Standing, form: str = "markdown") -> str:
+    """A launch's whole report in one text.
+
+    Args:
+        standing: What is told.
+        form: ``html`` (one file that loads nothing), ``markdown`` or ``json``.
+
+    Raises:
+        KeyError: There is no such form.
+    """
+    from mainstem.report.launch_report import launch_report_html, launch_report_json, launch_report_markdown
+
+    forms = {"html": launch_report_html, "markdown": launch_report_markdown, "json": launch_report_json}
+    return forms[form](standing)
+
+
 class _Screen:
     """One screen, with or without colour.
 
