@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from launched_book import LEGACY, SLOWED, move, plan_of, started
 
 from mainstem.api.arms import RETRY_S, Arms
 from mainstem.base.errors import StoreError
-from mainstem.launch.assignment import launch_of, origins_of
+from mainstem.launch.assignment import Launch, launch_of, origins_of, ramp
 from mainstem.launch.slowed import MS_PER_DAY
 from mainstem.store.launch_watch import LaunchWatch
 
@@ -68,6 +71,34 @@ def test_who_is_on_the_new_stack_stays_there_while_the_share_grows_and_leaves_at
     move(book, 0.0, "rolled back")
     after = [arms.of("feed", unit) for unit in UNITS]
     assert not any(call is None or call.ours or call.arm or call.shadow for call in after)
+
+
+@settings(max_examples=20)
+@given(st.data())
+def test_every_reader_says_at_any_time_what_the_last_act_says(data: st.DataObject) -> None:
+    states = {
+        "ramp": (0.05, 0.25, 0.5),
+        "held": (0.25,),
+        "shadow": (0.0,),
+        "rolled back": (0.0,),
+        "stopped": (0.0, 0.5),
+    }
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        book, readers = started(folder), [arms_of(folder) for _ in range(3)]
+        for _ in range(data.draw(st.integers(1, 6))):
+            state = data.draw(st.sampled_from(sorted(states)))
+            share = data.draw(st.sampled_from(states[state]))
+            move(book, share, state)
+            on = 0.0 if state in ("rolled back", "stopped") else share  # over is over, whatever its share says
+            right = Launch("one", ramp(on)) if on else None
+            for unit in data.draw(st.lists(st.integers(0, 2**62), max_size=4)):
+                call = data.draw(st.sampled_from(readers)).of(
+                    "feed", unit
+                )  # who was not asked for a while is not behind
+                assert call is not None
+                assert (call.arm or None) == (right.arm_of(unit) if right else None)
+                assert call.shadow == (state == "shadow")
 
 
 def test_shadow_serves_nobody_and_what_has_landed_is_as_if_no_launch_had_been(tmp_path: Path) -> None:

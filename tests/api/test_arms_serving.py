@@ -120,6 +120,15 @@ def test_a_rollback_holds_for_the_next_request_and_a_step_forward_keeps_who_is_i
         assert ours() == set()
 
 
+def test_a_legacy_stack_that_nobody_can_ask_is_told_in_health(tmp_path: Path) -> None:
+    started(tmp_path, plan_of(legacy=["old-a"]))
+    with served(tiny(tmp_path, PATIENT)) as client:
+        told = rank(client, user_id=1_000).json()
+        wrong = client.get("/v1/health").json()["launches"]
+    assert (told["stack"], told["degraded"][0].split(":")[2].strip()) == ("unified", "launch-121")
+    assert wrong == ["old-a carries a launched surface and cannot be asked: no [remote.old-a]"]
+
+
 def test_an_explanation_says_who_serves_the_viewer(tmp_path: Path) -> None:
     with both() as old, served(reaching(tmp_path, urls_of(old))) as client:
 
@@ -147,6 +156,8 @@ def test_no_request_is_lost_when_legacy_stacks_are_killed_in_the_middle_of_traff
             killed.join()
             after = list(many.map(lambda user: rank(client, user_id=user), USERS))
             page = client.get("/metrics").text
+            wrong = client.get("/v1/health").json()["launches"]
+        assert wrong == [f"{name} is left alone: it failed" for name in LEGACY]
         assert {one.status_code for one in (*first, *during, *after)} == {200}
         assert all(len(ids(one)) == 3 for one in (*first, *during, *after))
         stood_in = [one.json() for user, one in zip(USERS, after, strict=True) if arm_of(user) != "treatment"]

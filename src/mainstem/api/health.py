@@ -28,7 +28,7 @@ class Health:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         live = self._service.live
-        wrong = self._service.launched.arms.health()
+        wrong = self._service.launched.health()
         await send_json(send, HealthAnswer("ok", live.stack.name, sorted(live.surfaces), live.clock.now_ms(), wrong))
 
 

@@ -175,6 +175,12 @@ class Launched:
         if self._shadow.wants(call, request):
             self._shadow.offer(call, request, slate, served.timings_ms["total"])
 
+    def health(self) -> list[str]:
+        """What is wrong with what launches need, in words; empty when nothing is."""
+        missing = [name for name in self.arms.legacy() if name not in self._live.remotes]
+        lacking = [f"{name} carries a launched surface and cannot be asked: no [remote.{name}]" for name in missing]
+        return [*self.arms.health(), *lacking, *(f"{name} is left alone: it failed" for name in self._stacks.alone())]
+
     def wake(self) -> None:
         """Outcomes were written."""
         if self.relay is not None:

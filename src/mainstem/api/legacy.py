@@ -78,6 +78,10 @@ class LegacyStacks:
         state.failed = 0
         return slate
 
+    def alone(self) -> list[str]:
+        """Stacks that failed so often that they are left alone for now."""
+        return sorted(name for name, state in self._states.items() if state.failed >= FAILURES)
+
     def close(self) -> None:
         """Ends the threads; what they wait for ends by its own budget."""
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -166,7 +166,7 @@ class HealthAnswer(msgspec.Struct, frozen=True):
     surfaces: list[str]
     now_ms: int
     launches: list[str] = []
-    """What is wrong with the book of launches."""
+    """What is wrong with the book of launches, or with a legacy stack that they need."""
 
 
 class LaunchesAnswer(msgspec.Struct, frozen=True):
