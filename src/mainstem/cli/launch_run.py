@@ -141,7 +141,7 @@ def resume(
 def rehearse(
     folder: Folder = HERE,
     harm: Annotated[str, typer.Option("--break", help="SURFACE=LAYER whose new stack is broken; none: no one.")] = (
-        "pages=value"
+        "feed=value"
     ),
     kills: Annotated[int, typer.Option(min=0, max=20, help="How often server and pilot are killed on the way.")] = 3,
     visits: Annotated[int, typer.Option(min=10, help="Requests a surface gets in a made day.")] = 1_500,
@@ -163,6 +163,7 @@ def rehearse(
         found = play(workspace, script, step.progress)
         step.outcome = f"{found.requests:,} requests in {found.days:.1f} made days, killed {found.killed} times"
     told = msgspec.to_builtins(found.standing) | {"as_expected": found.as_expected, "killed": found.killed}
+    told["blamed"] = found.blamed.blame.layer if found.blamed else None
     ended = "as it must" if found.as_expected else "NOT as it must"
     look = f"mainstem serve -w {found.folder}"
     terminal.answer(told, f"{status_text(found.standing)}\n\n{found.sentence}\nended {ended}; look at it: {look}")

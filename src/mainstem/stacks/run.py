@@ -73,7 +73,7 @@ def run(stack: Stack, request: Request, *, explain: bool = True, source_budget_s
     watch = Stopwatch()
     user = watch.stage("features", lambda: stack.features.user(request))
     pool, retrieved = watch.stage("retrieve", lambda: _candidates(stack, request, user, watch, source_budget_s))
-    kept, cut = _within_rank_budget(stack, request, pool)
+    kept, cut = within_rank_budget(stack, request, pool)
     features = watch.stage("features", lambda: stack.features.items(request, user, kept.rows))
     predictions, values = _score(stack, request, user, kept, features, watch)
     selection = _selected(stack, request, user, kept, values, watch)
@@ -250,7 +250,7 @@ def _ask(stack: Stack, source: Source, request: Request, user: Any) -> Found:
 _POOL = ThreadPoolExecutor(max_workers=8, thread_name_prefix="source")
 
 
-def _within_rank_budget(stack: Stack, request: Request, pool: Pool) -> tuple[Pool, Pool]:
+def within_rank_budget(stack: Stack, request: Request, pool: Pool) -> tuple[Pool, Pool]:
     """The candidates the ranker scores, and those it has no budget for."""
     n = min(len(pool.rows), stack.rank.get(request.surface, len(pool.rows)))
     head = Pool(pool.rows[:n], pool.source_mask[:n], pool.fused[:n])

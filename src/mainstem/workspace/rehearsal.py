@@ -26,8 +26,9 @@ from mainstem.launch.decide import ENDED, HOUR_MS
 from mainstem.launch.plan_file import FILE as PLAN
 from mainstem.launch.plan_file import read_plan
 from mainstem.launch.standing import Standing
-from mainstem.store.launch_book import LaunchBook
-from mainstem.workspace.launching import book_of, read_standing, start_launch
+from mainstem.store.launch_book import LaunchBook, Placement
+from mainstem.workspace.launching import book_of, refreshed, start_launch, write_layers
+from mainstem.workspace.layer_arms import LayersTold, layers_of
 from mainstem.workspace.layout import LEGACY, Workspace
 from mainstem.workspace.made_traffic import MadeTraffic
 from mainstem.workspace.made_world import world_of
@@ -132,7 +133,7 @@ class Script:
         seed: Of who comes when.
     """
 
-    harmed: str = "pages"
+    harmed: str = "feed"
     layer: str = "value"
     kills: int = 3
     visits: int = 1_500
@@ -156,7 +157,7 @@ class Rehearsed:
         folder: The workspace in which it can be looked at.
         killed: How often server and pilot were killed.
         requests, days: How much made traffic there was.
-        as_expected: Whether the broken surface was stopped and every other one has landed.
+        blamed: The layers that were named for the broken surface; None where none was broken.
     """
 
     standing: Standing
@@ -165,11 +166,13 @@ class Rehearsed:
     killed: int
     requests: int
     days: float
+    blamed: LayersTold | None = None
 
     @property
     def as_expected(self) -> bool:
-        """Whether the broken surface did not pass and every other one did."""
-        return all(
+        """Whether the broken surface did not pass, its layer was named, and every other surface landed."""
+        named = self.blamed is None or self.script.layer in self.blamed.blame.layer.split(" and ")
+        return named and all(
             one.state in ("rolled back", "paused") if one.surface == self.script.harmed else one.state == "landed"
             for one in self.standing.surfaces
         )
@@ -179,7 +182,8 @@ class Rehearsed:
         """One sentence: who landed, who was stopped, and where the fault was put."""
         ended = ", ".join(f"{one.surface} {one.state} ({one.reason})" for one in self.standing.surfaces)
         where = f"; {self.script.harmed} was broken in its {self.script.layer}" if self.script.harmed else ""
-        return f"In a made world: {ended}{where}."
+        named = f", and found: {self.blamed.blame.sentence}" if self.blamed else ""
+        return f"In a made world: {ended}{where}{named}."
 
 
 def rehearse(workspace: Workspace, script: Script, progress: Callable[..., None]) -> Rehearsed:
@@ -207,9 +211,22 @@ def rehearse(workspace: Workspace, script: Script, progress: Callable[..., None]
             MadeTraffic(world, server, tuple(stage.settings.served()), script.visits, script.seed)
         )
         killed = _live_through(stage, world, server, traffic, script, progress)
-    standing = read_standing(stage, NAME)
     book_of(stage).check(NAME)
-    return Rehearsed(standing, stage.folder, script, killed, traffic.requests, traffic.days)
+    blamed = _blamed(place, stage, world, script, progress) if script.harmed else None
+    standing = refreshed(stage, NAME)
+    return Rehearsed(standing, stage.folder, script, killed, traffic.requests, traffic.days, blamed)
+
+
+def _blamed(
+    place: Workspace, stage: Workspace, world: World, script: Script, progress: Callable[..., None]
+) -> LayersTold:
+    """Which layer of the broken surface's new stack did it, from arms in which layers are swapped one by one."""
+    legacy = next(iter(read_plan(stage.folder / PLAN).carried(script.harmed)))
+    told = layers_of(
+        stage, world, script.harmed, legacy, script.seed, lambda share, what: progress(0.9 + 0.1 * share, what)
+    )
+    write_layers(stage, NAME, {script.harmed: told.parts})
+    return told
 
 
 def _live_through(
@@ -235,7 +252,7 @@ def _live_through(
         _looked(book, newest_ms)
         places = book.placements(NAME)
         told = ", ".join(f"{one.surface} {one.state} {one.share:.0%}" for one in places)
-        progress(0.3 + 0.65 * _share_done(stage, places), told)
+        progress(0.3 + 0.6 * _share_done(stage, places), told)
         if all(one.state in ENDED or one.state == "paused" for one in places):
             break
     return killed
@@ -248,9 +265,9 @@ def _kill_ticks(script: Script) -> set[int]:
     return {int(one) for one in np.argsort(lot)[: script.kills]}
 
 
-def _share_done(stage: Workspace, places: tuple[object, ...]) -> float:
+def _share_done(stage: Workspace, places: tuple[Placement, ...]) -> float:
     steps = len(read_plan(stage.folder / PLAN).steps)
-    done = [1.0 if one.state in ENDED else one.step / steps for one in places]  # type: ignore[attr-defined]
+    done = [1.0 if one.state in ENDED else one.step / steps for one in places]
     return sum(done) / len(done)
 
 

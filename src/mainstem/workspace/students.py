@@ -49,7 +49,7 @@ def open_taught(workspace: Workspace, log: Log, until: int | None, surfaces: Col
     """Teacher and student of each of these surfaces that has one, as they are after the log or its days before ``until``."""
     students = load_students(workspace) if surfaces else {}
     names = {surface: teacher_of(workspace, surface) for surface in surfaces}
-    before = until or _day_after(log)
+    before = until or day_after(log)
     held = {
         name: Taught(Teacher(PORTS[name](workspace.legacy_model(name), log, before)), student)
         for name, student in students.items()
@@ -60,7 +60,7 @@ def open_taught(workspace: Workspace, log: Log, until: int | None, surfaces: Col
     }
 
 
-def _day_after(log: Log) -> int:
+def day_after(log: Log) -> int:
     """The first day the log does not hold, yyyymmdd."""
     last = str(log.impressions.select(pl.col("day").max()).item())
     return int((datetime.strptime(last, "%Y%m%d") + timedelta(days=1)).strftime("%Y%m%d"))

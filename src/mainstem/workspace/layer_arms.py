@@ -1,0 +1,125 @@
+"""Which layer of a new stack harms a surface? Made users served by every combination of the old and the new stack's layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mainstem.base.errors import LaunchError, did_you_mean
+from mainstem.base.heads import HEADS
+from mainstem.base.request import Request
+from mainstem.data.log import Log, read_log
+from mainstem.data.world import World
+from mainstem.launch.assignment import Launch, shares
+from mainstem.launch.layers import Blame, LayerEffects, blame, layer_effects
+from mainstem.launch.standing import LayerPart
+from mainstem.stacks.stage import Stack
+from mainstem.stacks.swapped import Swapped, layer_groups, swaps
+from mainstem.workspace.layout import Workspace
+from mainstem.workspace.platform import open_stack
+from mainstem.workspace.students import PORTS, day_after
+
+REQUESTS: Final = 2
+"""Requests of each user."""
+STEP_MS: Final = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class LayersTold:
+    """What each layer changed on a surface, and which one is to blame.
+
+    Attributes:
+        groups: Layers that were swapped together.
+        effects: By metric.
+        blame: By the first metric.
+    """
+
+    surface: str
+    legacy: str
+    groups: tuple[str, ...]
+    effects: dict[str, LayerEffects]
+    blame: Blame
+
+    @property
+    def parts(self) -> tuple[LayerPart, ...]:
+        """As pages show them."""
+        return tuple(
+            LayerPart(metric, layer, change)
+            for metric, found in self.effects.items()
+            for layer, change in found.layers.items()
+        )
+
+
+def layers_of(
+    workspace: Workspace,
+    world: World,
+    surface: str,
+    legacy: str,
+    seed: int,
+    progress: Callable[[float, str], None],
+    *,
+    metrics: Sequence[str] = ("long_view", "click"),
+    users: int = 1_600,
+) -> LayersTold:
+    """What did each layer of the workspace's new stack change on a surface?
+
+    Args:
+        workspace: With the new stack's settings and model, and the legacy stack's artefacts.
+        world: Whose users answer.
+        surface: Where.
+        legacy: The old stack.
+        seed: Of which users.
+        progress: Told how much is done, and what.
+        metrics: Heads, a share of items shown; the first one names the layer.
+        users: Each is served by one combination.
+
+    Raises:
+        LaunchError: There is no such legacy stack to port (``launch-083``), or the arms are too small (``launch-101``).
+    """
+    log = read_log(workspace.log)
+    old, new = _port(workspace, legacy, log), open_stack(workspace, log)
+    groups = layer_groups(old, new)
+    arms = [Swapped(old, new, which) for which in swaps(groups)]
+    asked = np.random.default_rng(seed).permutation(world.people.user_ids)[:users]
+    codes = Launch(
+        f"layers-{surface}", shares({f"{n}": 1 / len(arms) for n in range(len(arms))}), layer="layers"
+    ).assign(asked)
+    codes = np.maximum(codes, 0)
+    begin_ms = int(log.impressions["time_ms"].max() or 0) + STEP_MS  # type: ignore[arg-type]
+    sums = np.zeros((len(asked), len(HEADS) + 1))
+    for row, (user, code) in enumerate(zip(asked.tolist(), codes.tolist(), strict=True)):
+        for turn in range(REQUESTS):
+            request = Request(
+                row * REQUESTS + turn, user, surface, begin_ms + (row * REQUESTS + turn) * STEP_MS // 60, 10
+            )
+            sums[row] += _answered(world, arms[code], request)
+        if row % 50 == 0:
+            progress(row / len(asked), f"layers of {surface}")
+    which = np.array([[group[0] in arm.from_new for group in groups] for arm in arms])[codes]
+    names = tuple(" and ".join(group) for group in groups)
+    shown = np.maximum(sums[:, -1], 1)
+    effects = {one: layer_effects(names, which, sums[:, HEADS.index(one)] / shown) for one in metrics}
+    return LayersTold(surface, legacy, names, effects, blame(effects[metrics[0]]))
+
+
+def _answered(world: World, arm: Swapped, request: Request) -> NDArray[np.float64]:
+    """What the user did with the slate: sums by head, then items."""
+    items = arm.rank(request).item_ids
+    if not len(items):
+        return np.zeros(len(HEADS) + 1)
+    found = world.respond(request.user_id, items, np.arange(len(items)), request.surface, request.now_ms)
+    return np.array([*found.heads.sum(axis=0), len(items)], np.float64)
+
+
+def _port(workspace: Workspace, legacy: str, log: Log) -> Stack:
+    if legacy not in PORTS:
+        raise LaunchError(
+            f"found no port of {legacy!r}, expected one of {', '.join(PORTS)}",
+            code="launch-083",
+            hint=did_you_mean(legacy, PORTS),
+        )
+    return PORTS[legacy](workspace.legacy_model(legacy), log, day_after(log))
