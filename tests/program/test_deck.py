@@ -74,9 +74,11 @@ def test_the_picture_is_whole_and_says_what_its_table_says():
     )
     assert row.p10 <= row.p50 <= row.p80 <= row.p90
     assert as_svg((), TODAY) == ""
-    late = as_svg((Landing("x" * 60, TODAY, TODAY, TODAY, TODAY, TODAY, 0.1, "red"),), TODAY)
+    late = as_svg((Landing("x" * 60, TODAY, TODAY, TODAY, TODAY, TODAY, 0.79, "green"),), TODAY)
     assert f'fill="{PLAIN["red"]}"' in late
     assert "x" * 23 + "…" in late
+    kept = as_svg((Landing("x", TODAY, TODAY, TODAY, TODAY, TODAY, 0.8, "green"),), TODAY)
+    assert f'fill="{PLAIN["red"]}"' not in kept
     ET.fromstring(as_svg((Landing(EVIL, TODAY, TODAY, TODAY, date(2036, 1, 1), None, None, ""),), TODAY))
 
 

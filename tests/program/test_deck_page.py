@@ -27,7 +27,9 @@ def browser():
     if path is None:
         pytest.skip("needs Debian's chromium")
     with sync_playwright() as play:
-        found = play.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
+        found = play.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+        )
         yield found
         found.close()
 

@@ -160,6 +160,15 @@ def test_a_taskjuggler_file_is_read():
     assert network_of(program).names
 
 
+def test_what_a_holding_task_waits_for_its_tasks_wait_for():
+    text = (
+        "task a { length 1d }\ntask b { depends a\n task c { task d { length 1d } } }\ntask e { length 1d precedes b }"
+    )
+    held = {one.id: one for one in READERS["taskjuggler"](text, "f", None).items}
+    assert held["b.c.d"].after == ["a", "e"]
+    assert held["b"].after == ["b.c"]
+
+
 @settings(max_examples=25)
 @given(data=st.data())
 def test_the_taskjuggler_subset_is_read_as_it_was_written(data):
@@ -266,13 +275,16 @@ def test_a_project_as_the_interface_answers_it():
     content = {
         "number": 3,
         "title": "x",
+        "closedAt": "2026-02-01T08:00:00Z",
         "repository": {"nameWithOwner": "o/r"},
         "assignees": {"nodes": [{"login": "ana"}]},
     }
     node = {"id": "PVTI_1", "content": content, "fieldValues": {"nodes": values}}
     text = json.dumps({"data": {"organization": {"projectV2": {"items": {"nodes": [node], "totalCount": 1}}}}})
     (one,) = READERS["github-project"](text, "f", None).items
-    assert one == Item(id="r-3", name="x", owner="ana", workstream="data", days=[4.0], due=date(2026, 3, 1))
+    assert one == Item(
+        id="r-3", name="x", owner="ana", workstream="data", days=[4.0], due=date(2026, 3, 1), done=date(2026, 2, 1)
+    )
 
 
 @given(names=st.lists(st.text(max_size=8), min_size=1, max_size=6))

@@ -149,6 +149,7 @@ def test_an_owners_report_holds_what_the_owner_answers_for():
         SMALL
         + '[milestones.other]\nafter = ["model"]\nowner = "bo"\ndue = 2026-01-25\ngates = [{ kind = "slo", about = "x" }]\n'
         + '[milestones.feed2]\nafter = ["schema"]\nowner = "ana"\n'
+        + 'due = 2026-02-16\ngates = [{ kind = "slo", about = "y" }]\n'
     )
     worlds = simulate(plan, worlds=200)
     made = write_report(plan, "weekly", TODAY, worlds, owner="bo")
@@ -156,6 +157,10 @@ def test_an_owners_report_holds_what_the_owner_answers_for():
     assert "milestones.other" in records
     assert not records & {"milestones.feed", "milestones.feed2", "tasks.schema", "tasks.backfill"}
     assert any("bo answers for no goal" in one.text for one in made.sentences())
+    late = date(2026, 2, 20)
+    for owner in ("ana", "bo"):
+        told = write_report(plan, "weekly", late, worlds, owner=owner).sentences()
+        assert any(one.text.startswith("bo hears: milestones.feed2:") for one in told), owner
     with pytest.raises(ProgramError, match="no owner"):
         write_report(plan, "weekly", TODAY, worlds, owner="bob")
 

@@ -41,8 +41,6 @@ def messages_between(program: Program, first: date, last: date) -> list[Due]:
         ProgramError: A message has a form that no report has (``program-050``).
     """
     calendar = calendar_of(program)
-    # A day without work can move a message by as long as the longest row of them; nobody stops for two months.
-    early = first - timedelta(days=62)
     found: set[tuple[date, str, str]] = set()
     for name, one in program.messages.items():
         if one.form not in FORMS:
@@ -51,7 +49,7 @@ def messages_between(program: Program, first: date, last: date) -> list[Due]:
                 code="program-050",
                 hint=did_you_mean(one.form, FORMS),
             )
-        for day, milestone in _days(program, one, early, last):
+        for day, milestone in _days(program, one, first, last):
             found.add((_working(day, calendar), name, milestone))
     return [
         Due(day, name, one.audience, one.form, one.owner, milestone)
@@ -61,7 +59,7 @@ def messages_between(program: Program, first: date, last: date) -> list[Due]:
     ]
 
 
-def _days(program: Program, one: Message, early: date, last: date) -> Iterator[tuple[date, str]]:
+def _days(program: Program, one: Message, first: date, last: date) -> Iterator[tuple[date, str]]:
     """The days as the plan has them, and what each is about."""
     start = one.first or program.program.start
     if one.form == "launch-note":
@@ -73,7 +71,8 @@ def _days(program: Program, one: Message, early: date, last: date) -> Iterator[t
                 yield stone.due - timedelta(days=round(one.every_days)), name
         return
     every = max(one.every_days, 1.0)
-    at = max(math.floor((early - start).days / every), 0)
+    # From the last day before the first one asked for: it may have fallen on days without work until then.
+    at = max(math.floor((first - start).days / every) - 1, 0)
     while (day := start + timedelta(days=math.floor(at * every))) <= last:
         yield day, ""
         at += 1
