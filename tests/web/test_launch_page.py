@@ -121,7 +121,20 @@ def test_what_comes_from_data_is_text(place: Workspace, client: TestClient) -> N
     assert "&lt;script&gt;" in text
 
 
+def test_the_overview_has_a_tile_of_the_newest_launch(place: Workspace, client: TestClient) -> None:
+    def found() -> dict:
+        return next(one for one in client.get("/overview.json").json()["facts"]["tiles"] if one["path"] == "/launch")
+
+    assert found()["command"] == "mainstem launch start launch.toml"
+    write_standing(place, made_standing.rich())
+    assert found()["answer"] == "HARM"
+    assert found()["heading"] == "autumn-3: groups rolled back; pages paused; feed landed"
+    place.write_evidence("launch-old", {"launch": "old", "started_ms": 2**50, "surfaces": []})
+    assert found()["mark"] == "cannot be read"
+    assert client.get("/").status_code == 200
+
+
 def test_the_overview_can_tell_it_in_a_sentence() -> None:
     assert summary(made_standing.rich()).answer == "HARM"
-    assert summary(replace(made_standing.rich(), verdict="WIN")).answer == "go"
+    assert summary(replace(made_standing.rich(), verdict="WIN")).answer == "WIN"
     assert "launch" in PAGES

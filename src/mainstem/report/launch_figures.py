@@ -99,7 +99,7 @@ def days_figure(standing: Standing) -> Figure | None:
         title = (
             f"Days to a verdict are not known of {unknown} of {len(rows)} gates"
             if unknown
-            else "No gate waits for more evidence"
+            else "No metric waits for more units"
         )
     text = "A bar a gate: days until its last metric is shown not to be worse, at the present rate and were the arms equal."
     return _figure(
@@ -145,7 +145,7 @@ def _worst_parts(origin: OriginStanding) -> Iterator[RatioStanding]:
 
 
 def _ratio_row(gate: Gate, one: RatioStanding) -> dict[str, Any]:
-    e = f"e {math.exp(one.log_e):.3g}" if one.log_e < 20 else f"log e {one.log_e:.0f}"
+    e = f"e {math.exp(one.log_e):.3g}" if one.log_e < 20 else f"e 10^{one.log_e / math.log(10):.0f}"
     told = f"{e} of {math.exp(min(one.bound, 700)):,.0f}; {' : '.join(numbers.count(count) for count in one.counts)}"
     kind = "second" if one.part else "first"
     share = spent_share(one)
@@ -194,16 +194,22 @@ def budgets_figure(surface: SurfaceStanding) -> Figure | None:
     if not rows:
         return None
     top = max(rows, key=lambda row: row["used"])
+    rows = [row for row in rows if row["used"] > 0] or [top]
     word = "has passed its bound" if top["used"] >= 1 else f"is at {numbers.share(top['used'])} of its bound"
     text = (
         "Two bars a legacy stack and metric: the hourly statistic of harm over the bound at which the surface is taken back, and "
-        "the daily one over the bound at which it is paused. No harm is 0."
+        "the daily one over the bound at which it is paused. What shows no harm at all stands in the table only."
     )
     drawn = (
         budget_bars(rows, "statistic of harm over its bound: 100 % acts", narrow=False),
         budget_bars(rows, "statistic of harm over its bound", narrow=True),
     )
-    title = f"{surface.surface}: the nearest to harm, {top['label']}, {word}"
+    near = (
+        f"the nearest to harm, {top['label']}, {word}"
+        if top["used"]
+        else "nothing shows any harm, so no budget is touched"
+    )
+    title = f"{surface.surface}: {near}"
     return _figure(f"budgets-{surface.surface}", title, text, drawn, budgets_table(surface))
 
 

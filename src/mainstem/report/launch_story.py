@@ -87,9 +87,7 @@ def story_of(standing: Standing) -> Story:
         _verdicts(standing),
         Section("split", "The split of units", _none(ratios_figure(standing)), (), _some(ratios_figure(standing))),
         *(_surface(at, one) for at, one in enumerate(standing.surfaces, 1)),
-        Section(
-            "audit", "Every act", _when(standing.acts, "Nothing was done yet."), (), (), (acts_table(standing),), 12
-        ),
+        Section("audit", "Every act", tables=(acts_table(standing),), most=12),
     )
     return Story(summary(standing), tuple(_lead(standing)), standing.verdict, standing.made, sections)
 

@@ -320,5 +320,5 @@ def acts_table(standing: Standing) -> Table:
         Column("after", "To", "share"),
         Column("reason", "Why"),
     )
-    note = "Digests are chained: `mainstem launch audit` checks that none was changed. The JSON has the evidence."
+    note = "Digests are chained: mainstem launch audit checks that none was changed. The JSON has the evidence."
     return Table("acts", "The audit, newest first", columns, rows, note)

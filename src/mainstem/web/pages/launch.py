@@ -11,7 +11,6 @@ from starlette.requests import Request
 from mainstem.base.errors import DataError, RequestError, did_you_mean
 from mainstem.launch.standing import Standing
 from mainstem.launch.standing_kept import standing_of_plain
-from mainstem.launch.verdict import SHIPS
 from mainstem.report.launch_rows import summary as heading_of
 from mainstem.report.launch_story import Section, story_of
 from mainstem.web.page import Missing, Page
@@ -81,7 +80,20 @@ def read(file: Path) -> Standing:
 
 def summary(standing: Standing) -> Summary:
     """Where the surfaces stand, for the overview."""
-    return Summary(heading_of(standing), "go" if standing.verdict in SHIPS else standing.verdict)
+    return Summary(heading_of(standing), standing.verdict)
+
+
+def tile(workspace: Workspace) -> dict[str, Any]:
+    """The overview's tile: the launch that was started last, or the command that starts one."""
+    found = {"title": "Launch", "path": "/launch", "heading": "", "answer": "", "mark": "", "gain": None, "command": ""}
+    known = launches(workspace)
+    if not known:
+        return found | {"command": START}
+    try:
+        short = summary(read(next(iter(known.values()))))
+    except DataError as error:
+        return found | {"heading": error.message, "answer": "not measured", "mark": "cannot be read"}
+    return found | {"heading": short.heading, "answer": short.answer, "mark": short.mark}
 
 
 def told(standing: Standing, known: tuple[str, ...] = (), query: str = "") -> Page:

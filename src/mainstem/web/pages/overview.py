@@ -15,7 +15,7 @@ from mainstem.report.slates import river
 from mainstem.report.table import Column, Table
 from mainstem.web.ask import asked_request
 from mainstem.web.page import Page
-from mainstem.web.pages import migration, shadow, side_by_side
+from mainstem.web.pages import launch, migration, shadow, side_by_side
 from mainstem.web.site import Site
 
 COMMAND: Final = "mainstem demo"
@@ -27,7 +27,10 @@ async def page(site: Site, asked: Asked) -> Page:
     await site.off_loop(lambda: site.catalogue)
     demo = await site.evidence("demo") or {}
     slate, problem = await _sample(site, asked)
-    tiles = [await _tile(site, name) for name in _SUMMARIES]
+    tiles = [
+        *[await _tile(site, name) for name in _SUMMARIES],
+        await site.off_loop(lambda: launch.tile(site.workspace)),
+    ]
     figures, tables = tuple(_river(slate)), tuple(_steps(demo))
     facts = {
         "tiles": tiles,
