@@ -23,6 +23,7 @@ from mainstem.cli import (
     program,
     responsible,
     surface,
+    transition,
 )
 from mainstem.cli.options import HERE, AsJson, Folder, Quiet, Seed
 from mainstem.cli.terminal import NO, Terminal, table, why_text
@@ -45,6 +46,7 @@ app.add_typer(export.app, name="export")
 app.add_typer(bench.app, name="bench")
 app.add_typer(capacity.app, name="capacity")
 app.add_typer(program.app, name="program")
+app.add_typer(transition.app, name="transition")
 app.add_typer(evidence.app, name="evidence")
 app.command()(export.bring)
 app.command()(responsible.responsible)

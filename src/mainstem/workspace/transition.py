@@ -257,7 +257,7 @@ def resource_weeks(plan: Transition, found: Timeline) -> tuple[ResourceWeeks, ..
             one.name,
             one.unit,
             tuple(
-                WeekLine(week, *map(float, one.held[week]), float(one.baseline[week, 1]), _limit(limits[at, week]))
+                _week(week, one.held[week], float(one.baseline[week, 1]), float(limits[at, week]))
                 for week in range(plan.weeks)
             ),
             one.peak,
@@ -270,8 +270,9 @@ def resource_weeks(plan: Transition, found: Timeline) -> tuple[ResourceWeeks, ..
     )
 
 
-def _limit(units: float) -> float | None:
-    return float(units) if np.isfinite(units) else None
+def _week(week: int, held: NDArray[np.float64], baseline: float, pool: float) -> WeekLine:
+    p10, p50, p90 = (float(one) for one in held)
+    return WeekLine(week, p10, p50, p90, baseline, pool if np.isfinite(pool) else None)
 
 
 def delayed(held: Joined, surface: str, weeks: int) -> Joined:
