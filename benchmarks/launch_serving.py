@@ -28,7 +28,7 @@ from benchmarks.made_platform import made_live  # noqa: E402
 from mainstem.api.app import create_app  # noqa: E402
 from mainstem.api.launched import HEARD  # noqa: E402
 from mainstem.base.request import Request  # noqa: E402
-from mainstem.launch.plan_file import Metric, Plan, Step, plan_hash  # noqa: E402
+from mainstem.launch.plan_file import Latency, Metric, Plan, Step, plan_hash  # noqa: E402
 from mainstem.stacks.remote import RemoteStack  # noqa: E402
 from mainstem.store.launch_book import FILE, LaunchBook, Move, Started  # noqa: E402
 
@@ -98,20 +98,21 @@ async def request_ms(asked: Asked, users: list[int], each: int) -> float:
     return (time.process_time() - started) / each * 1e3
 
 
-def start_launch(folder: Path, share: float) -> LaunchBook:
-    """A launch of the feed with half of its units on the new stack."""
+def start_launch(folder: Path, share: float, latency: Latency | None = None, at_ms: int = 1) -> LaunchBook:
+    """A launch of the feed with a share of its units on the new stack."""
     plan = Plan(
         name="bench",
         surfaces=["feed"],
         legacy=["old"],
         metrics={"clicks": Metric(role="primary", column="click", margin=0.01)},
         steps=[Step(share=share, hold_hours=1)],
+        latency=latency or Latency(),
     )
     book = LaunchBook(folder / FILE)
     book.start(
         Started(plan.name, msgspec.json.encode(plan), plan_hash(plan), 0, {}), {"feed": (0.0, "shadow")}, "bench"
     )
-    assert book.act("bench", Move("feed", "bench", "forward", 1, 1, 1, share, "ramp", "", {}))
+    assert book.act("bench", Move("feed", "bench", "forward", at_ms, 1, 1, share, "ramp", "", {}))
     return book
 
 

@@ -215,6 +215,18 @@ class TestHoldingBack:
         assert slowing.hold_ms(dose, 17.0) == 40.0
         assert slowing.hold_ms(control, 17.0) == 0.0
 
+    def test_a_loop_that_wakes_late_is_allowed_for(self) -> None:
+        slowing, matched = Slowing(), Call("one", "feed", "matched", "old-a")
+        for _ in range(LEAST):
+            slowing.took(replace(matched, arm="control"), 10.0)
+            slowing.took(replace(matched, arm="treatment"), 30.0)
+        assert slowing.hold_ms(matched, 10.0) == 20.0
+        for _ in range(500):
+            slowing.held(20.0, 20.5)
+        assert slowing.hold_ms(matched, 10.0) == pytest.approx(19.5, abs=0.03)
+        slowing.held(20.0, 500.0)  # somebody held the loop up once
+        assert slowing.hold_ms(matched, 10.0) > 19.4
+
     def test_nobody_is_held_back_when_the_old_stack_is_the_slower_one(self) -> None:
         slowing, matched = Slowing(), Call("one", "feed", "matched", "old-a")
         for _ in range(LEAST):

@@ -270,7 +270,7 @@ def test_a_slowed_arm_waits_off_the_lane_and_its_wait_is_logged(tmp_path: Path) 
     again.live.log.close()
     doses = [one for one in found.values() if one.arm == "one.dose"]
     assert doses
-    assert all(one.timings_ms["held"] == 150.0 and one.timings_ms["total"] >= 150.0 for one in doses)
+    assert all(one.timings_ms["total"] >= one.timings_ms["held"] >= 149.0 for one in doses)
     # Nobody is matched before enough was measured: those units are in no arm.
     assert Counter(one.arm for one in found.values()).keys() <= {"one.dose", "one.control", "one.treatment", None}
     assert all("held" not in one.timings_ms for one in found.values() if one.arm != "one.dose")

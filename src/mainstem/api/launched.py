@@ -136,12 +136,21 @@ class Launched:
         if by_legacy or (call.ours and slate.stack == self._live.stack.name):
             self._slowing.took(call, took_ms)
         if by_legacy and call.arm in SLOWED:
-            timings["held"] = self._slowing.hold_ms(call, took_ms)
-            await asyncio.sleep(timings["held"] / 1e3)
+            timings["held"] = await self._hold(call, took_ms)
         if call.reason:
             slate = replace(slate, degraded=(call.reason, *slate.degraded))
         timings["total"] = (time.perf_counter() - started) * 1e3
         return Served(call, slate, by_legacy, timings)
+
+    async def _hold(self, call: Call, took_ms: float) -> float:
+        """Holds an answer back; answers for how long."""
+        wanted_ms, started = self._slowing.hold_ms(call, took_ms), time.perf_counter()
+        if wanted_ms <= 0:
+            return 0.0
+        await asyncio.sleep(wanted_ms / 1e3)
+        held_ms = (time.perf_counter() - started) * 1e3
+        self._slowing.held(wanted_ms, held_ms)
+        return held_ms
 
     async def _answered(
         self, call: Call, request: Request, explain: bool, started: float

@@ -22,6 +22,8 @@ KEPT: Final = 2_000
 """Latencies of each stack and surface that are kept."""
 LEAST: Final = 100
 """So many of both are needed before anybody is matched."""
+LATE_STEP_MS: Final = 0.01
+"""How fast what is known of a loop that wakes late moves."""
 RENEWED: Final = 200
 """New latencies after which the coupling is made again."""
 
@@ -34,6 +36,7 @@ class Slowing:
         self._new: dict[tuple[str, str], deque[float]] = {}
         self._coupled: dict[tuple[str, str, str], tuple[int, DelayCoupling]] = {}
         self._seen = 0
+        self._overslept_ms = 0.0
 
     def took(self, call: Call, ms: float) -> None:
         """Takes in how long an undisturbed answer took: the new stack's to its own arm, or the legacy stack's to anybody."""
@@ -52,7 +55,15 @@ class Slowing:
         if call.arm != MATCHED:
             return call.dose_ms
         coupling = self._coupling(call)
-        return 0.0 if coupling is None else float(coupling.delay_ms(took_ms))
+        return 0.0 if coupling is None else max(0.0, float(coupling.delay_ms(took_ms)) - self._overslept_ms)
+
+    def held(self, wanted_ms: float, held_ms: float) -> None:
+        """Takes in how long a wait really was: an event loop wakes late as a rule, and the next matched answer waits less for it.
+
+        What is kept is the median, found step by step: a loop that was held up once is held up for the new stack's answers too.
+        """
+        late = held_ms - wanted_ms > self._overslept_ms
+        self._overslept_ms = max(0.0, self._overslept_ms + (LATE_STEP_MS if late else -LATE_STEP_MS))
 
     def _coupling(self, call: Call) -> DelayCoupling | None:
         key = (call.launch, call.surface, call.legacy)
