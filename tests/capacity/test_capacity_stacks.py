@@ -1,6 +1,7 @@
 """Whole stacks told from small deployments: lines that are known, figures that may not tell themselves, servers' files."""
 
 import json
+import math
 import os
 import threading
 import tomllib
@@ -160,7 +161,7 @@ def test_the_verb_says_met_or_missed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     }
     whole = {name: replace(sample(name, 1.0, 1.0, factor=f)) for name, f in (("content-first", 1), ("unified", 0.5))}
     found = {name: [*small[name], whole[name]] for name in small}
-    monkeypatch.setattr(capacity_told, "deployments", lambda *_: found)
+    monkeypatch.setattr(capacity_told, "deployments", lambda *_, **__: found)
     monkeypatch.setattr(capacity_told, "carried_by", lambda _: dict.fromkeys(SURFACES, "content-first"))
     monkeypatch.setattr("mainstem.workspace.log.open_log", lambda _: None)
     monkeypatch.setattr("mainstem.workspace.log.split", lambda *_: type("Parts", (), {"sha256": "abc"}))
@@ -204,3 +205,25 @@ def test_a_part_of_a_workspace_has_some_users_and_every_item(tmp_path: Path):
     assert kept.items.equals(whole.items)
     assert set(kept.impressions["user_id"]) <= users <= set(more.users["user_id"])
     assert kept.impressions.equals(again.impressions)
+
+
+def test_without_a_training_none_is_told():
+    small = [replace(sample("old", *at), train_s=math.nan) for at in SMALL]
+    whole = replace(sample("old", 1.0, 1.0), train_s=math.nan)
+    first = told(small, rows=1e6, count=10, cores=1, slo_s=0.1)
+    second = took(whole, count=10, cores=1, slo_s=0.1)
+    assert len(second.metrics()) == len(errors({"old": first}, {"old": second})) == 3
+    found = savings({"old": first}, {"old": second}, SURFACES, "old")
+    assert "CPU of training" not in [one.what for one in found]
+
+
+def test_the_workspaces_own_models_serve_or_are_missed(tmp_path: Path):
+    place, part = Workspace.open(tmp_path / "whole"), Workspace.open(tmp_path / "part")
+    for name in (*capacity_stacks.STACKS, "retrieval"):
+        with pytest.raises(CapacityError) as refused:
+            capacity_stacks.copy_models(place, part)
+        assert refused.value.code == "capacity-069"
+        (place.folder / "models" / name).mkdir(parents=True)
+        (place.folder / "models" / name / "held").write_text(name)
+    capacity_stacks.copy_models(place, part)
+    assert (part.folder / "models" / "retrieval" / "held").read_text() == "retrieval"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -27,7 +28,7 @@ class Sample:
         request_s: CPU seconds of each request, by surface.
         resident: Bytes the process held after the requests.
         rows: Rows of the log that its training read.
-        train_s: CPU seconds of that training.
+        train_s: CPU seconds of that training; not a number when it was not trained here.
         logged: Bytes logged a request, by items a slate.
     """
 
@@ -62,8 +63,9 @@ class Needs:
     rows_s: float
 
     def metrics(self) -> dict[str, float]:
-        """The four that are compared, by name."""
-        return dict(zip(METRICS, (self.knee, self.resident, self.logged, self.rows_s), strict=True))
+        """What is compared, by name; the training only where there was one."""
+        found = dict(zip(METRICS, (self.knee, self.resident, self.logged, self.rows_s), strict=True))
+        return {what: value for what, value in found.items() if math.isfinite(value)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,7 @@ def savings(
         }
 
     first, second = saved(told_of), saved(took_of)
-    return [Saving(what, first[what], second[what]) for what in first]
+    return [Saving(what, first[what], second[what]) for what in first if math.isfinite(second[what])]
 
 
 def errors(told_of: Mapping[str, Needs], took_of: Mapping[str, Needs]) -> dict[tuple[str, str], float]:
@@ -183,7 +185,7 @@ def median_error(found: Mapping[tuple[str, str], float]) -> float:
 
 def _line(at: Array, values: Array, wanted: float) -> float:
     """The value of the straight line through these, fitted to relative errors, at a place that may lie outside."""
-    if np.unique(at).size == 1:
+    if np.unique(at).size == 1 or not np.isfinite(values).all():
         return float(values.mean())
     design = np.stack([np.ones(at.size), at], axis=1) / values[:, None]
     (start, slope), *_ = np.linalg.lstsq(design, np.ones(at.size), rcond=None)

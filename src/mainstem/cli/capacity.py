@@ -247,6 +247,9 @@ def stacks(
     requests: Annotated[int, typer.Option(min=20, help="Requests a surface and server.")] = 120,
     slo_ms: Annotated[float, typer.Option(help="The p99 to keep.")] = 250.0,
     keep: Annotated[Path | None, typer.Option(help="Keep trained parts here; a run that was stopped goes on.")] = None,
+    trained: Annotated[
+        bool, typer.Option("--trained", help="Serve the workspace's own models; no training is told.")
+    ] = False,
     seed: Seed = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -264,7 +267,7 @@ def stacks(
     terminal, place = Terminal(as_json=as_json, quiet=quiet), Workspace.open(workspace)
     with terminal.step("stacks") as step:
         seed = place.settings.seed if seed is None else seed
-        found = tell_stacks(place, requests, slo_ms / 1e3, seed, step.progress, keep)
+        found = tell_stacks(place, requests, slo_ms / 1e3, seed, step.progress, keep, not trained)
         stacks_measured(place, found, datetime.now(UTC))
         step.outcome = found.sentence
     terminal.answer(msgspec.to_builtins(found), f"{table(found.as_rows())}\n\n{table(found.saving_rows())}")

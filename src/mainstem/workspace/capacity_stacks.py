@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import multiprocessing
 import os
 import resource
@@ -140,7 +141,7 @@ def carried_by(place: Workspace) -> dict[str, str]:
 
 
 def deployments(
-    place: Workspace, scratch: Path, requests: int, seed: int, progress: Progress
+    place: Workspace, scratch: Path, requests: int, seed: int, progress: Progress, *, train_too: bool = True
 ) -> dict[str, list[Sample]]:
     """Trains and serves every stack small and whole, asks all of them in turn, and tells what each took.
 
@@ -152,6 +153,7 @@ def deployments(
         requests: Requests a surface and server.
         seed: Of the trainings and viewers.
         progress: Told how far it is.
+        train_too: Whether each part is trained; otherwise the workspace's own models serve all, and no training is told.
 
     Returns:
         By stack, the small deployments and then the whole one.
@@ -161,9 +163,11 @@ def deployments(
     for at, share in enumerate(shares):
         folder = scratch / f"share-{share:g}"
         part = Workspace.open(folder) if (folder / "log").exists() else part_of(place, folder, share)
+        if not train_too:
+            copy_models(place, part)
         for number, stack in enumerate(STACKS):
             progress(0.6 * (at + number / len(STACKS)) / len(shares), f"training {stack} on {share:.0%} of the users")
-            trained[stack, share] = _once(part.folder, stack, seed)
+            trained[stack, share] = _once(part.folder, stack, seed) if train_too else (_rows(part), math.nan)
     with ExitStack() as running:
         servers = [
             running.enter_context(_served(scratch, stack, share, scale, trained[stack, share], seed))
@@ -204,8 +208,7 @@ def trained_stack(folder: Path, stack: str, seed: int) -> tuple[int, float]:
     place = Workspace.open(folder)
     log = open_log(place)
     parts = split(place, log)
-    rows = log.impressions.filter(pl.col("day") < parts.validation_day).height + log.history.height
-    before = _used()
+    rows, before = _rows(place), _used()
     if stack != UNIFIED:
         train(stack, place.log, place.legacy_model(stack), parts.validation_day, seed)
     else:
@@ -215,6 +218,30 @@ def trained_stack(folder: Path, stack: str, seed: int) -> tuple[int, float]:
         model = train_unified(place, log, parts, seed, _silent)
         train_retrieval(place, log, parts, model, seed, _silent)
     return rows, _used() - before
+
+
+def _rows(place: Workspace) -> int:
+    """Rows of the log before the validation day."""
+    log = open_log(place)
+    day = split(place, log).validation_day
+    return log.impressions.filter(pl.col("day") < day).height + log.history.height
+
+
+def copy_models(place: Workspace, part: Workspace) -> None:
+    """The workspace's own models for a part of it.
+
+    Raises:
+        CapacityError: ``capacity-069`` when a stack has none.
+    """
+    for name in (*STACKS, "retrieval"):
+        source, target = place.folder / "models" / name, part.folder / "models" / name
+        if not source.exists():
+            raise CapacityError(
+                f"found no model of {name} in {place.folder}",
+                code="capacity-069",
+                hint="mainstem train makes them, or let the parts be trained",
+            )
+        shutil.copytree(source, target, dirs_exist_ok=True)
 
 
 def _silent(*_: object) -> None:

@@ -110,6 +110,7 @@ def tell_stacks(
     seed: int,
     progress: Callable[[float, str], None],
     keep: Path | None = None,
+    train_too: bool = True,
 ) -> Stacks:
     """Deploys every stack small and whole, tells the whole ones from the small ones, and compares.
 
@@ -122,6 +123,7 @@ def tell_stacks(
         seed: Of trainings and viewers.
         progress: Told how far it is.
         keep: Where trained parts are kept, so that a run that was stopped goes on; None for a folder that is removed.
+        train_too: Whether trainings are told as well; otherwise the workspace's own models serve.
     """
     from mainstem.workspace.log import open_log, split
 
@@ -129,7 +131,7 @@ def tell_stacks(
     with tempfile.TemporaryDirectory(prefix="mainstem-capacity-") as scratch:
         if keep is not None:
             keep.mkdir(parents=True, exist_ok=True)
-        found = deployments(place, keep or Path(scratch), requests, seed, progress)
+        found = deployments(place, keep or Path(scratch), requests, seed, progress, train_too=train_too)
     asked: dict[str, Any] = {"count": COUNT, "cores": hardware.cores, "slo_s": slo_s}
     first = {stack: told(samples[:-1], rows=samples[-1].rows, **asked) for stack, samples in found.items()}
     second = {stack: took(samples[-1], **asked) for stack, samples in found.items()}
