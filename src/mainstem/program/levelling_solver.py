@@ -15,7 +15,7 @@ from mainstem.base.errors import ProgramError
 from mainstem.program.levelling import Levelled, Pooled, violations
 
 EFFORT: Final = 4.0
-"""Work that the solver may do, in its deterministic units; a unit is about a second of one core."""
+"""Work that the solver may do, in its deterministic units; a unit is one to two and a half seconds of one slow core."""
 _SCALE: Final = 1000
 """Pools are real numbers and the solver counts in whole ones: needs are rounded up, sizes down, at this many parts of a unit."""
 _NEAR: Final = 1e-3
