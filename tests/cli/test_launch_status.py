@@ -81,3 +81,15 @@ def test_a_file_and_no_color_get_no_colour(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b" not in status_text(made_standing.rich())
+
+
+def test_a_terminal_obeys_nothing_that_comes_from_data() -> None:
+    told = made_standing.rich()
+    bad = "x\x1b[2J\r\ny"
+    gate = replace(told.surfaces[0].origins[0], legacy=bad, reasons=(bad,), left_out=(bad,))
+    surface = replace(told.surfaces[0], surface=bad, reason=bad, origins=(gate,))
+    acts = tuple(replace(one, surface=bad, reason=bad, actor=bad) for one in told.acts[:2])
+    text = status_text(replace(told, launch=bad, pilot=bad, surfaces=(surface,), acts=acts), colour=False)
+    assert "\x1b" not in text
+    assert "\r" not in text
+    assert not any(line.startswith("y") for line in text.splitlines())
