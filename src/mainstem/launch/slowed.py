@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Final
 
 from mainstem.launch.assignment import Segment
-from mainstem.launch.latency_split import check_slowdown
 from mainstem.launch.plan_file import Latency
 
 MATCHED: Final = "matched"
@@ -35,6 +34,9 @@ def slowed_arms(share: float, latency: Latency, since_ms: int | None, now_ms: in
     """
     if latency.share <= 0 or share <= 0 or since_ms is None:
         return ()
+    # Brings scipy, which a server without such arms need not load.
+    from mainstem.launch.latency_split import check_slowdown
+
     check_slowdown(latency.share, latency.days)
     if not 0 <= now_ms - since_ms < latency.days * MS_PER_DAY or share + latency.share > _MIDDLE:
         return ()
