@@ -83,6 +83,13 @@ def test_a_file_and_no_color_get_no_colour(monkeypatch: pytest.MonkeyPatch) -> N
     assert "\x1b" not in status_text(made_standing.rich())
 
 
+def test_a_surface_that_ended_waits_for_nothing() -> None:
+    text = status_text(made_standing.rich(), colour=False)
+    groups, pages = text.split("pages against content-first")
+    assert "more days to a verdict" not in groups
+    assert "about 12 more days to a verdict, the last metric is latency_p95" in pages
+
+
 def test_a_terminal_obeys_nothing_that_comes_from_data() -> None:
     told = made_standing.rich()
     bad = "x\x1b[2J\r\ny"

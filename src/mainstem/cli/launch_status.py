@@ -15,6 +15,7 @@ from mainstem.report.launch_rows import (
     answer,
     day_of,
     days_to_verdict,
+    ended,
     in_margins,
     margin_words,
     over,
@@ -92,7 +93,7 @@ class _Screen:
         for surface in standing.surfaces:
             for origin in surface.origins:
                 yield ""
-                yield from self._gate(surface.surface, origin)
+                yield from self._gate(surface, origin)
             yield from self._parts(surface)
         if any(surface.origins for surface in standing.surfaces):
             yield ""
@@ -113,16 +114,15 @@ class _Screen:
                 told = f"  shadow: {requests:,} requests, {failed:,} failed, {overlap:.0%} of items in common"
                 yield self._paint(told, _DIM)
 
-    def _gate(self, surface: str, origin: OriginStanding) -> Iterator[str]:
-        name = _cut(f"{_plain(surface)} against {_plain(origin.legacy)}", 48)
+    def _gate(self, surface: SurfaceStanding, origin: OriginStanding) -> Iterator[str]:
+        name = _cut(f"{_plain(surface.surface)} against {_plain(origin.legacy)}", 48)
         yield f"{self._paint(name, _BOLD)}   {self._verdict(origin.verdict)}   look {origin.looks} of {origin.planned}"
-        for reason in origin.reasons:
-            yield from _wrapped(reason, "  ")
+        yield from _wrapped("; ".join(origin.reasons), "  ")
         if origin.metrics:
             yield self._paint(f"  {'':16}{_ruler()}  change (in every look)   margin", _DIM)
         for metric in origin.metrics:
             yield self._metric(metric)
-        yield from (self._paint(line, _DIM) for line in _spent_lines(origin))
+        yield from (self._paint(line, _DIM) for line in _spent_lines(origin, waits=not ended(surface)))
 
     def _metric(self, metric: MetricStanding) -> str:
         said = answer(metric)
@@ -168,8 +168,8 @@ class _Screen:
         return f"\x1b[{code}m{text}\x1b[0m" if self._colour and code else text
 
 
-def _spent_lines(origin: OriginStanding) -> Iterator[str]:
-    """Budgets, sample ratio, days to a verdict and what was left out, a line each."""
+def _spent_lines(origin: OriginStanding, *, waits: bool) -> Iterator[str]:
+    """Budgets, sample ratio, days to a verdict unless the surface has ended, and what was left out; a line each."""
     spent = []
     for word, name in (("rollback", "hourly rollback"), ("pause", "daily pause")):
         found = [(used(getattr(one, word)), one) for one in origin.metrics]
@@ -186,9 +186,9 @@ def _spent_lines(origin: OriginStanding) -> Iterator[str]:
         counts = " to ".join(f"{one:,}" for one in whole.counts)
         yield from _wrapped(f"split {state}: {counts}, e-value {_e(whole.log_e)} of {_e(whole.bound)}", "  ")
     days, last = days_to_verdict(origin)
-    if days is None and origin.metrics:
+    if waits and days is None and origin.metrics:
         yield from _wrapped(f"days to a verdict are not known of {_plain(last) or 'any metric'}", "  ")
-    elif days:
+    elif waits and days:
         yield from _wrapped(f"about {days:.0f} more days to a verdict, the last metric is {_plain(last)}", "  ")
     if origin.left_out:
         yield from _wrapped(f"left out: {'; '.join(origin.left_out)}", "  ")

@@ -17,6 +17,7 @@ from mainstem.report.launch_rows import (
     answer,
     day_of,
     days_to_verdict,
+    ended,
     gates,
     in_margins,
     margin_words,
@@ -87,8 +88,9 @@ def days_figure(standing: Standing) -> Figure | None:
     rows: list[dict[str, Any]] = []
     for gate in gates(standing):
         days, last = days_to_verdict(gate.origin)
-        ended = gate.surface.state in ("rolled back", "stopped")
-        rows.append({"label": gate.label, "days": None if ended else days, "told": _told_days(gate, days, last)})
+        rows.append(
+            {"label": gate.label, "days": None if ended(gate.surface) else days, "told": _told_days(gate, days, last)}
+        )
     if not rows:
         return None
     open_, unknown = [row for row in rows if row["days"]], sum("not known" in row["told"] for row in rows)
@@ -108,7 +110,7 @@ def days_figure(standing: Standing) -> Figure | None:
 
 
 def _told_days(gate: Gate, days: float | None, last: str) -> str:
-    if gate.surface.state in ("rolled back", "stopped"):
+    if ended(gate.surface):
         return gate.surface.state
     if days is None:
         return f"not known of {last}" if last else "not known"

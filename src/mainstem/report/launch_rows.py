@@ -87,6 +87,11 @@ def spent_share(ratio: RatioStanding) -> float:
     return max(ratio.log_e / ratio.bound, 0.0) if ratio.bound > 0 else 0.0
 
 
+def ended(surface: SurfaceStanding) -> bool:
+    """Whether nothing is waited for any more."""
+    return surface.state in ("landed", "rolled back", "stopped")
+
+
 def days_to_verdict(origin: OriginStanding) -> tuple[float | None, str]:
     """Days until every metric that must pass has, at the present rate and were the arms equal; and which is the last.
 
@@ -123,7 +128,7 @@ def summary(standing: Standing) -> str:
 
 
 _STATES: Final = {
-    "shadow": "in shadow", "ramp": "on the ramp", "judged": "before its verdict", "holdback": "in holdback",
+    "shadow": "in shadow", "ramp": "on the ramp", "judged": "at the verdict's step", "holdback": "in holdback",
     "landed": "landed", "held": "held", "paused": "paused", "rolled back": "rolled back", "stopped": "stopped",
 }  # fmt: skip
 

@@ -12,6 +12,7 @@ from mainstem.report.launch_rows import (
     Gate,
     answer,
     days_to_verdict,
+    ended,
     finite,
     gates,
     margin_words,
@@ -74,7 +75,7 @@ def gates_table(standing: Standing) -> Table:
 
 
 def _gate_row(gate: Gate) -> dict[str, Any]:
-    days, last = days_to_verdict(gate.origin)
+    days, last = (None, "") if ended(gate.surface) else days_to_verdict(gate.origin)
     return {
         "surface": gate.surface.surface,
         "legacy": gate.origin.legacy,
