@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import tempfile
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mainstem.capacity.calibration import Hardware
-from mainstem.capacity.stacks import Needs, Saving, errors, median_error, savings, told, took
+from mainstem.capacity.stacks import Needs, Sample, Saving, errors, median_error, savings, told, took
 from mainstem.workspace.capacity_stacks import UNIFIED, carried_by, deployments
 from mainstem.workspace.layout import Workspace
 
@@ -41,6 +42,7 @@ class Stacks:
         measured_on: The date.
         cpu_s: CPU seconds that all of it took.
         split: The days' split of the log.
+        deployments: What each deployment showed, the small ones and the whole.
     """
 
     told: dict[str, Needs]
@@ -55,6 +57,7 @@ class Stacks:
     measured_on: str
     cpu_s: float
     split: str
+    deployments: list[dict[str, Any]]
 
     @property
     def met(self) -> bool:
@@ -149,9 +152,24 @@ def tell_stacks(
         measured_on=datetime.now(UTC).date().isoformat(),
         cpu_s=round(_cpu_s() - before, 1),
         split=split(place, open_log(place)).sha256,
+        deployments=[_shown(one) for samples in found.values() for one in samples],
     )
     place.write_evidence("capacity_stacks", answer)
     return answer
+
+
+def _shown(one: Sample) -> dict[str, Any]:
+    """A deployment in a row: means of what it took."""
+    return {
+        "stack": one.stack,
+        "share of users": one.share,
+        "scale of candidates": one.scale,
+        "CPU ms a request": {name: round(1e3 * float(values.mean()), 3) for name, values in one.request_s.items()},
+        "resident MB": round(one.resident / 1e6, 1),
+        "bytes logged": {str(size): round(value, 1) for size, value in one.logged.items()},
+        "rows": one.rows,
+        "training CPU s": one.train_s if math.isfinite(one.train_s) else None,
+    }
 
 
 def _cpu_s() -> float:
