@@ -83,7 +83,6 @@ _PAGE: Final = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{title}</title>
 <style>
-:root {{ --ink: #17201e; --soft: #55625e; --line: #dcdfd9; --accent: #0a6a72; --paper: #fff; --strong: #55625e; }}
 body {{ font: 16px/1.5 system-ui; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #17201e; background: #fff }}
 svg {{ max-width: 100%; height: auto }} table {{ border-collapse: collapse; font-size: 14px }}
 td, th {{ padding: .2rem .7rem; border-bottom: 1px solid #dcdfd9; text-align: left }}
