@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from tests.launch.made_launch import START_MS, plan_for
+from made_launch import START_MS, plan_for
 
 from mainstem.data.records import Feedback, pack_impression
 from mainstem.launch.gate import Phase

@@ -16,7 +16,9 @@ def made(seed: int, effect: dict[str, float], together: float = 0.0, units: int 
     arms = rng.permutation(np.arange(units) % 16)
     new = (arms[:, None] >> np.arange(4)) & 1
     own = rng.gamma(4.0, 0.25, units)
-    change = sum(effect.get(name, 0.0) * new[:, at] for at, name in enumerate(LAYERS)) + together * new[:, 0] * new[:, 1]
+    change = (
+        sum(effect.get(name, 0.0) * new[:, at] for at, name in enumerate(LAYERS)) + together * new[:, 0] * new[:, 1]
+    )
     y = own * (1 + change) + rng.normal(0, 0.3 + 0.2 * new[:, 2], units)
     return layer_effects(LAYERS, new, y, own)
 

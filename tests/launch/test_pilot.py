@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from made_launch import START_MS, Made, plan_for
 
 from mainstem.base.errors import StoreError
 from mainstem.launch.decide import ShadowSeen
@@ -20,7 +21,6 @@ from mainstem.launch.plan_file import Shadow
 from mainstem.launch.standing import Standing
 from mainstem.launch.told import ships
 from mainstem.store.launch_book import LaunchBook, Move
-from tests.launch.made_launch import START_MS, Made, plan_for
 
 DAYS = 4
 
@@ -52,6 +52,7 @@ def test_a_neutral_surface_lands_and_one_that_is_harmed_goes_back(made: Any) -> 
     assert (last.verdict, pages.share, feed.share) == ("HARM", 0.0, 1.0)
     assert not ships(last)
     assert {one.name: one.shown for one in feed.origins[0].metrics}["clicks"] == ("not worse",)
+    assert "clicks" in {one.metric for one in feed.origins[0].since}
     found = next(one for one in pages.origins[0].metrics if one.name == "clicks")
     assert found.rollback is not None
     assert found.rollback.statistic >= found.rollback.bound
@@ -102,6 +103,14 @@ def test_undecided_is_held_when_the_looks_are_over(made: Any) -> None:
     assert run.states() == {"feed": "held"}
     assert "undecided never ships" in run.book.placements("made")[0].reason
     assert run.book.placements("made")[0].share == 0.5
+    # A person extends it: it goes on looking, by what alpha was kept, and still nothing undecided ships.
+    place = run.book.placements("made")[0]
+    assert run.book.act(
+        "made", Move("feed", "ana", "resume", run.clock.now_ms(), place.number, place.step, 0.5, "judged", "more", {})
+    )
+    run.fly(2 * DAYS)
+    assert run.states() == {"feed": "judged"}
+    assert run.book.looks("made", "feed")[-1].number > 4
 
 
 def test_shadow_and_risks_are_asked_before_anybody_is_served(made: Any) -> None:

@@ -129,7 +129,7 @@ def test_a_plan_that_is_not_there(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "more, found",
+    ("more", "found"),
     [
         ("[origins.groups]\ncontent-first = 1.0\n", "no surface"),
         ("[origins.feed]\nelse = 1.0\n", "no legacy stack"),
@@ -144,3 +144,9 @@ def test_who_carries_a_surface_and_who_is_slowed_is_promised_wholly(more: str, f
 
 def test_a_surface_without_origins_is_carried_in_equal_parts() -> None:
     assert parse_plan(PLAN).carried("feed") == {"content-first": 0.5, "interest-first": 0.5}
+
+
+@pytest.mark.parametrize("name", ["-a", ".a", "ä", "a b", "", "x" * 55])
+def test_a_name_that_no_arm_could_carry_is_refused(name: str) -> None:
+    with pytest.raises(LaunchError, match="name"):
+        parse_plan(PLAN.replace('name = "feed-1"', f'name = "{name}"'))

@@ -134,7 +134,7 @@ def resume(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Lets paused surfaces go on; the verdict stays what it is."""
+    """Lets paused and held surfaces go on; after the last planned look this extends the test. The verdict stays what it is."""
     _by_hand("resume", launch, folder, surface, reason, Terminal(as_json=as_json, quiet=quiet))
 
 

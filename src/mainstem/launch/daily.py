@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
 
 from mainstem.base.errors import LaunchError
+from mainstem.launch.exposure import MS_PER_DAY
 from mainstem.launch.gate import Gate, Hour, Phase
 from mainstem.launch.plan_file import Metric
 from mainstem.launch.pulls import NOT_YET, Pulls, path_of_pulls, pulls_of
+from mainstem.launch.since_exposure import DAYS, since_exposure
 from mainstem.launch.standing import DaySince, Spent
 from mainstem.launch.verdict import LaunchVerdict, MetricVerdict, Role, Rule, claim_bounds, judge_launch, judge_metric
 from mainstem.store.launch_book import DayLook
@@ -53,6 +55,7 @@ class Daily:
     gate: Gate
     _pulls: dict[tuple[str, int, int], Pulls | None] = field(default_factory=dict)
     _told: tuple[tuple[int, ...], dict[str, MetricDay]] = ((), {})
+    _since: tuple[DaySince, ...] = ()
 
     def verdict(self, phase: Phase, looks: Sequence[DayLook], hour: Hour) -> Day | None:
         """What is shown by the looks so far; None before the first legal look of every metric that must pass.
@@ -68,6 +71,7 @@ class Daily:
         if self._told[0] != key:
             found = {name: self._metric(name, one, phase, looks) for name, one in plan.metrics.items() if one.margin}
             self._told = (key, {name: one for name, one in found.items() if one is not None})
+            self._since = tuple(self._by_day(phase, looks[-1]))
         metrics = self._told[1]
         unread = [name for name in plan.must_pass() if name not in metrics]
         told = [one.verdict for one in metrics.values()]
@@ -76,11 +80,11 @@ class Daily:
             for name in unread
         ]
         verdict = judge_launch(told, invalid=hour.invalid, rolled_back=hour.harmed)
-        return Day(verdict, metrics, tuple(one.number for one in looks))
+        return Day(verdict, metrics, tuple(one.number for one in looks), self._since)
 
     def _metric(self, name: str, metric: Metric, phase: Phase, looks: Sequence[DayLook]) -> MetricDay | None:
         """One metric over its legal looks; None while nothing can be said of it."""
-        legal = [one for one in looks if metric.first_look_day <= one.number <= metric.looks]
+        legal = [one for one in looks if metric.first_look_day <= one.number]
         found = [(one.number, pulls) for one in legal if (pulls := self._at(name, metric, phase, one)) is not None]
         if not found:
             return None
@@ -101,15 +105,30 @@ class Daily:
         if key not in self._pulls:
             try:
                 table = self.gate.table(phase, look.at_ms, look.seen, metric)
-                self._pulls[key] = pulls_of(table, metric, name=name)
+                self._pulls[key] = pulls_of(table, metric, name=name).grouped()
             except LaunchError as error:
                 if error.code not in NOT_YET:
                     raise
                 self._pulls[key] = None
         return self._pulls[key]
 
+    def _by_day(self, phase: Phase, look: DayLook) -> Iterator[DaySince]:
+        """The effect by days since first exposure, over as many days as the launch has seen whole."""
+        days = min(int((look.at_ms - phase.start_ms) // MS_PER_DAY) - 1, DAYS)
+        units, _ = self.gate.units(phase, look.at_ms, look.seen)
+        events = self.gate.events(look.at_ms, look.seen)
+        for name, metric in self.gate.plan.must_pass().items():
+            if days < 2 or metric.kind == "quantile":
+                continue
+            try:
+                found = since_exposure(units, events, metric, look.at_ms, days=days)
+            except LaunchError as error:
+                if error.code not in NOT_YET and error.code != "launch-112":
+                    raise
+                continue
+            yield from (DaySince(name, day, change) for day, change in enumerate(found.days))
+
     def _rule(self, name: str, metric: Metric) -> Rule:
-        """With looks that hang together no alpha is kept for going on after the last: it could not be spent."""
         plan = self.gate.plan
         primaries = sum(one.role == "primary" for one in plan.metrics.values())
         return Rule(
@@ -117,7 +136,6 @@ class Daily:
             cast(Role, metric.role),
             alpha=plan.alpha,
             spending=metric.spending,
-            reserve=0.0,
             first_look_day=metric.first_look_day,
             win_alpha=plan.alpha / primaries,
             pause_alpha=plan.rollback.pause_rate / self.gate.tests,

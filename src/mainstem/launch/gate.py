@@ -148,6 +148,11 @@ class Gate:
         until = pl.col("since_ms") + int(metric.window_days * MS_PER_DAY) if metric.window_days else pl.lit(at_ms + 1)
         return mine.filter((pl.col("time_ms") >= pl.col("since_ms")) & (pl.col("time_ms") < until))
 
+    def events(self, at_ms: int, seen: int) -> pl.DataFrame:
+        """What this gate's units saw and did until a look."""
+        events = self._log.events(self.surface, self.legacy)
+        return events.filter((pl.col(OFFSET) <= seen) & (pl.col("time_ms") <= at_ms))
+
     def _read(self, phase: Phase, at_ms: int, seen: int, window_days: float) -> tuple[pl.DataFrame, Health]:
         exposures = self._log.exposures(self.surface, self.legacy)
         events = self._log.events(self.surface, self.legacy)

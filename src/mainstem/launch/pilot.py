@@ -26,7 +26,7 @@ from mainstem.launch.plan_file import Plan
 from mainstem.launch.served_log import ServedLog
 from mainstem.launch.standing import LayerPart, Standing
 from mainstem.launch.told import SurfaceSeen, standing_of_launch
-from mainstem.store.launch_book import PILOT, DayLook, LaunchBook, Move, Placement, Seat, Started
+from mainstem.store.launch_book import PILOT, DayLook, Entry, LaunchBook, Move, Placement, Seat, Started
 
 LOG = logging.getLogger("mainstem.pilot")
 SEAT_MS: Final = 30_000
@@ -174,7 +174,8 @@ class Pilot:
         if not phases:
             return SurfaceSeen(Seen((), shadow, self.outside.risks(self.plan.risks) if self.plan.risks else ()))
         now, gates, judged = phases[-1], {}, []
-        left = planned_left(self.plan, looks)
+        acts = [one for one in self.book.acts(self.plan.name) if one.surface == surface]
+        left = looks_left(self.plan, looks, acts)
         for daily in self._gates_of(surface):
             legacy, hour = daily.gate.legacy, daily.gate.hour(now, now_ms, offset)
             if now.share > HALF:
@@ -202,9 +203,17 @@ class Pilot:
         return self._gates[surface]
 
 
-def planned_left(plan: Plan, looks: Sequence[DayLook]) -> int:
-    """How many daily looks may still come: the least that any metric that must pass was given."""
+def looks_left(plan: Plan, looks: Sequence[DayLook], acts: Sequence[Entry]) -> int:
+    """How many daily looks may still come: the least that any metric that must pass was given, from now on.
+
+    A person who resumes after the last of them has extended the test: there is always one more, by what alpha was kept for it.
+    """
     planned = min(one.looks for one in plan.must_pass().values())
+    over_ms = next((one.at_ms for one in looks if one.number >= planned), None)
+    if over_ms is not None and any(
+        one.action == "resume" and one.actor != PILOT and one.at_ms >= over_ms for one in acts
+    ):
+        return 1
     return max(planned - (looks[-1].number if looks else 0), 0)
 
 

@@ -242,8 +242,9 @@ def _refuse_unknown(given: dict[str, Any], where: str) -> None:
 
 
 def _check_plan(plan: Plan, where: str) -> None:
-    if not re.fullmatch(r"[\w.-]+", plan.name):
-        raise _bounds(where, "name", plan.name, "letters, digits, '.', '-' and '_'")
+    # An impression carries the name with its arm: at most 64 letters in all.
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,53}", plan.name):
+        raise _bounds(where, "name", plan.name, "up to 54 letters, digits, '.', '-' and '_', the first no '.' or '-'")
     _one_within(where, "alpha", plan.alpha, 0.5)
     _one_within(where, "power", plan.power, 1.0)
     _one_within(where, "rollback.false_rate", plan.rollback.false_rate, 0.5)

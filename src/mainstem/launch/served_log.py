@@ -191,9 +191,12 @@ def check_columns(plan: Plan) -> None:
     """Can every metric of the plan be read from a served log?
 
     Raises:
-        LaunchError: A column is none of ``COLUMNS``, or a covariate none of them from before the start (``launch-081``).
+        LaunchError: A column is none of ``COLUMNS``, or a covariate none of them from before the start, or what is independent is
+            not a user (``launch-081``).
     """
     for name, metric in plan.metrics.items():
+        if metric.unit != "user":
+            raise _unknown(name, metric.unit, ("user",))
         for column in (metric.column, metric.per):
             if column and column not in COLUMNS:
                 raise _unknown(name, column, COLUMNS)

@@ -168,12 +168,12 @@ def judge_metric(rule: Rule, path: Path) -> MetricVerdict:
 def claim_bounds(rule: Rule, path: Path, alpha: float, reserve: float) -> Floats:
     """What a statistic must reach at each look: the sequential bound, or the always-valid one of the reserve if lower.
 
-    With correlated looks the reserve is left unspent: its guarantee is for independent increments.
+    With correlated looks the reserve is spent after the planned end, by the calendar and never wholly.
 
     Shapes: answer ``[looks]``.
     """
     if path.correlation is not None and path.clock is not None:
-        return correlated_bounds(path.correlation, path.clock, alpha - reserve, rule.spending)
+        return correlated_bounds(path.correlation, path.clock, alpha - reserve, rule.spending, reserve=reserve)
     planned = boundaries(path.information, alpha - reserve, rule.spending).bound
     return np.minimum(planned, mixture_bound(path.information, reserve, 1.0)) if reserve else planned
 

@@ -220,11 +220,15 @@ def stop_launch(workspace: Workspace, launch: str, reason: str, surface: str = "
 def resume_launch(
     workspace: Workspace, launch: str, reason: str, surface: str = "", actor: str = ""
 ) -> list[Placement]:
-    """Lets paused surfaces go on from where they stand. The verdict is not changed by it: what does not ship still does not."""
+    """Lets paused and held surfaces go on from where they stand.
+
+    The verdict is not changed by it: what does not ship still does not. After the last planned look it extends the test, by the
+    part of alpha that was kept for that.
+    """
     plan = plan_of(book_of(workspace).started(launch))
     return _by_hand(
         workspace, launch, surface, actor, "resume", lambda place: (place.share, state_at(plan, place.step)), reason,
-        only="paused",
+        only=("paused", "held"),
     )  # fmt: skip
 
 
@@ -236,7 +240,7 @@ def _by_hand(
     action: str,
     to: Callable[[Placement], tuple[float, str]],
     reason: str,
-    only: str = "",
+    only: tuple[str, ...] = (),
 ) -> list[Placement]:
     """A person's act on one surface or all; tried again while the pilot acts at the same moment."""
     book = book_of(workspace)
@@ -248,7 +252,7 @@ def _by_hand(
     for one in [surface] if surface else plan.surfaces:
         while True:
             place = next(place for place in book.placements(launch) if place.surface == one)
-            if place.state in ENDED or (only and place.state != only):
+            if place.state in ENDED or (only and place.state not in only):
                 break
             share, state = to(place)
             move = Move(one, actor or person(), action, now_ms, place.number, place.step, share, state, reason, {})
@@ -347,6 +351,12 @@ def _check_known(workspace: Workspace, plan: Plan) -> None:
         if surface not in served:
             raise _unknown(plan.name, "surface", surface, served)
     known = dict.fromkeys([*LEGACY, *workspace.settings.remote])
+    if plan.steps[0].share == 0 and plan.shadow.least_requests and workspace.settings.serve.shadow_share == 0:
+        raise LaunchError(
+            f"launch {plan.name!r} waits for {plan.shadow.least_requests} mirrored requests and serve.shadow_share is 0",
+            code="launch-087",
+            hint="set [serve] shadow_share above 0, or [shadow] least_requests = 0 in the plan",
+        )
     for legacy in plan.legacy:
         if legacy not in known:
             raise _unknown(plan.name, "legacy stack", legacy, known)
