@@ -1,0 +1,132 @@
+"""One model, both ways: does a slip move dual running by the closed form, and does a pool move launches without being overdrawn?
+
+    .venv/bin/python benchmarks/transition_both_ways.py
+
+Delays: made migrations of two surfaces with their own sizes, ramps, leads and lags, one of them delayed by 1 to 8 weeks; first
+without any doubt, then with doubt in durations, lag and efficiency, where the mean over worlds is compared. Caps: room for
+launches that opens in a made week, first too small for one of the two; use is compared with room in every week.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+
+import numpy as np
+
+from mainstem.capacity.elicited import Elicited, exactly, joint
+from mainstem.capacity.transition import Need, Resource, SurfaceMove, Transition
+from mainstem.program.plan_file import parse_program
+from mainstem.program.worlds import simulate
+from mainstem.workspace.transition import (
+    Joined,
+    capacity_worlds,
+    delayed,
+    first_stages,
+    join,
+    late_dual_running,
+    outcome,
+)
+from mainstem.workspace.transition_file import Joining, PoolLink, SurfaceLink
+from mainstem.workspace.transition_level import level_transition
+
+SURFACES = ("feed", "pages")
+CASES, DOUBTED, CAPS, WORLDS = 200, 20, 60, 2_000
+
+
+def made(draw: np.random.Generator, *, doubt: bool) -> Joined:
+    """A migration of two surfaces, each of which lands after the week its capacity was ordered for."""
+    text = ['[program]\nname = "made"\nstart = 2026-01-05\n[pools.gpu]\nsize = 10000']
+    moves, links = [], {}
+    for name in SURFACES:
+        days = 5 * int(draw.integers(10, 20))
+        points = [days, days + 10, days + 30] if doubt else [days]
+        text.append(f'[workstreams.{name}]\n[tasks.{name}-ramp]\nworkstream = "{name}"\nduration = {points}')
+        text.append(f'[milestones.{name}-live]\nworkstream = "{name}"\nafter = ["{name}-ramp"]')
+        old, new = (float(units) for units in draw.uniform(20.0, 100.0, 2))
+        hold = int(draw.integers(0, 3))
+        moves.append(
+            SurfaceMove(
+                name,
+                {"gpu": Need(old)},
+                {"gpu": Need(new)},
+                stages=((0.1, hold), (0.5, hold), (1.0, 0)),
+                start=1,
+                lead=int(draw.integers(0, 4)),
+                lag=Elicited(1, 2, 5) if doubt else exactly(float(draw.integers(0, 6))),
+                efficiency=Elicited(0.8, 1.0, 1.3) if doubt else exactly(1.0),
+            )
+        )
+        links[name] = SurfaceLink(f"{name}-live", (f"{name}-ramp",))
+    plan = Transition(tuple(moves), (Resource("gpu", "GPU"),), weeks=104)
+    return join(parse_program("\n".join(text)), plan, Joining(links, {"gpu": PoolLink("gpu")}))
+
+
+def certain(draw: np.random.Generator) -> float:
+    """The largest difference from the closed form, relative to it."""
+    worst = 0.0
+    for _ in range(CASES):
+        held, weeks, at = made(draw, doubt=False), int(draw.integers(1, 9)), int(draw.integers(0, 2))
+        name, one = SURFACES[at], held.capacity.surfaces[at]
+        dual = [outcome(state, worlds=1).timeline.dual[name]["gpu"].p50 for state in (held, delayed(held, name, weeks))]
+        paper = late_dual_running(weeks, one.old["gpu"].by_traffic, one.new["gpu"].by_traffic)
+        worst = max(worst, abs(dual[1] - dual[0] - paper) / paper)
+    return worst
+
+
+def in_doubt(draw: np.random.Generator) -> float:
+    """The largest difference of the mean over worlds from the mean of the closed form, relative to it."""
+    worst = 0.0
+    for _ in range(DOUBTED):
+        held, weeks, at = made(draw, doubt=True), int(draw.integers(1, 9)), int(draw.integers(0, 2))
+        name, one = SURFACES[at], held.capacity.surfaces[at]
+        means = []
+        for state in (held, delayed(held, name, weeks)):
+            starts = first_stages(state, simulate(state.program, worlds=WORLDS).landings)
+            means.append(capacity_worlds(state, starts, WORLDS).dual[at, 0].mean())
+        factor = joint(held.capacity.unknowns(), held.capacity.loadings, WORLDS, 0)[f"{name}.efficiency"]
+        old, new = one.old["gpu"].by_traffic, one.new["gpu"].by_traffic * factor
+        paper = float(np.mean([late_dual_running(weeks, old, float(units)) for units in new]))
+        worst = max(worst, abs(means[1] - means[0] - paper) / paper)
+    return worst
+
+
+def capped(draw: np.random.Generator) -> tuple[int, int, float]:
+    """How many caps should have changed the order, how many did, and the most that was held over a week's room."""
+    should, did, over = 0, 0, 0.0
+    for _ in range(CAPS):
+        held = made(draw, doubt=False)
+        units = {one.name: one.new["gpu"].by_traffic for one in held.capacity.surfaces}
+        free = level_transition(held, worlds=1)
+        first, last = free.free_order
+        small, opens = units[first] - 1.0, int(draw.integers(24, 40))
+        found = level_transition(held, {"gpu": {0: small, opens: max(units.values()) + 1.0}}, worlds=1)
+        over = max(over, *(one.held - one.room for one in found.weeks))
+        if units[last] <= small and free.free_lands[first] != free.free_lands[last]:
+            should += 1
+            did += found.order != free.free_order
+    return should, did, over
+
+
+def main() -> None:
+    draw, began = np.random.default_rng(7), time.process_time()
+    sure = certain(draw)
+    print(f"{CASES} delays without doubt: {sure:.1e} from the closed form at most ({_met(sure <= 1e-9)}: 1e-9)")
+    mean = in_doubt(draw)
+    print(f"{DOUBTED} delays in {WORLDS} worlds: the mean {mean:.1e} from the mean of it ({_met(mean <= 1e-9)}: 1e-9)")
+    should, did, over = capped(draw)
+    good = did == should and should > 0 and over <= 1e-9
+    print(
+        f"{CAPS} caps: {did} of {should} in which the later launch fits sooner are re-ordered, {max(over, 0.0):.1e} over the "
+        f"room of a week at most ({_met(good)}: all, and none)"
+    )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(f"{time.process_time() - began:.1f} s of CPU, {peak:.2f} GB at most")
+
+
+def _met(good: bool) -> str:
+    return "met" if good else "missed"
+
+
+if __name__ == "__main__":
+    main()
