@@ -352,15 +352,16 @@ def _surfaces(one: Server, carries: Mapping[str, str]) -> list[str]:
 
 
 def logged_by_slate(file: Path) -> dict[int, float]:
-    """Bytes of the durable log a request, by items shown: each record's own, and its part of what the file adds."""
+    """Bytes of the durable log's records a request, by items shown.
+
+    What the file adds (pages, an index) depends on how records of several sizes share a page, and is left out.
+    """
     with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as link:
         rows = link.execute("SELECT payload FROM events WHERE kind = 'impression'").fetchall()
-        (pages,), (page,) = link.execute("PRAGMA page_count").fetchone(), link.execute("PRAGMA page_size").fetchone()
     sizes: dict[int, list[int]] = {}
     for (payload,) in rows:
         sizes.setdefault(len(decode_impression(payload).item_ids) // 8, []).append(len(payload))
-    whole = sum(sum(one) for one in sizes.values())
-    return {size: float(np.mean(one)) * pages * page / whole for size, one in sizes.items()}
+    return {size: float(np.mean(one)) for size, one in sizes.items()}
 
 
 def scaled_settings(place: Workspace, scale: float) -> str:
