@@ -94,7 +94,7 @@ def made_stacks() -> Stacks:
     errors = {f"{name}: {what}": 0.04 if what.startswith("requests") else 0.0 for name in names for what in METRICS}
     machine = Hardware("A made processor", 2, {})
     saved = [Saving("CPU seconds", 0.31, 0.33)]
-    return Stacks(told, took, errors, 0.02, saved, machine, 2, 0.25, 120, "2026-06-03", 300.0, "ab" * 32)
+    return Stacks(told, took, errors, 0.02, saved, machine, 2, 0.25, 120, "2026-06-03", 300.0, "ab" * 32, [])
 
 
 def fill_capacity(workspace: Workspace, expires: date = date(2099, 1, 1)) -> None:
