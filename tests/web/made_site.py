@@ -415,6 +415,7 @@ def fill(workspace: Workspace) -> None:
     fill_program(workspace)
     fill_capacity(workspace)
     write_standing(workspace, made_standing.compact())
+    write_standing(workspace, replace(made_standing.begun(), launch="spring-1", started_ms=made_standing.START_MS - 1))
     line = {
         "request_id": 9,
         "user_id": 3,

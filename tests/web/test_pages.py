@@ -49,6 +49,7 @@ PATHS = [
     "/side-by-side?regime=continuous",
     "/shadow",
     "/launch",
+    "/launch?launch=spring-1",
     "/migration",
     "/program",
     "/capacity",
