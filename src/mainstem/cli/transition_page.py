@@ -7,7 +7,7 @@ from html import escape
 from typing import Final
 
 from mainstem.report.capacity_weeks import capacity_weeks
-from mainstem.report.figure import Figure
+from mainstem.report.figure import Drawn, Figure
 from mainstem.report.table import Column, Table
 from mainstem.report.task_bars import task_bars
 from mainstem.workspace.capacity_desk import ResourceWeeks
@@ -49,7 +49,7 @@ def _schedule(held: Joined, levelled: LevelledTransition) -> Figure:
     )
     table = Table("schedule", "The levelled schedule", columns, rows)
     title = f"Levelled to the pools, surfaces land in the order {', '.join(levelled.order)}"
-    text = "A bar a task from start to end; a thin line as far as its end may slip without moving the last one."
+    text = "A bar a task from start to end: green decides the last end, grey has slack, which the thin line shows."
     today = str(held.program.program.as_of or held.program.program.start)
     wide, narrow = (task_bars(rows, today, narrow=small) for small in (False, True))
     return Figure("schedule", title, text, wide, narrow, table)
@@ -58,8 +58,14 @@ def _schedule(held: Joined, levelled: LevelledTransition) -> Figure:
 def as_page(held: Joined, found: Outcome, levelled: LevelledTransition, rests: tuple[Resting, ...]) -> str:
     """One file that opens without a server: charts, their tables, and what each figure rests on."""
     parts = [f"<h1>{escape(held.program.program.name)}</h1>"]
+    drawn = Drawn()
     for one in figures(held, found, levelled):
-        parts += [f"<h2>{escape(one.title)}</h2>", one.wide.svg(), f"<p>{escape(one.text)}</p>", _html(one.table)]
+        parts += [
+            f"<h2>{escape(one.title)}</h2>",
+            drawn.svg(one, one.wide, "wide"),
+            f"<p>{escape(one.text)}</p>",
+            _html(one.table),
+        ]
     columns = tuple(Column(key, key.capitalize()) for key in ("figure", "value", "mark", "source"))
     rows = tuple(asdict(one) for one in rests)
     parts += ["<h2>What the figures rest on</h2>", _html(Table("rests", "What the figures rest on", columns, rows))]
