@@ -7,6 +7,7 @@ without warning and started again; what is shown at the end is what the book, th
 
 from __future__ import annotations
 
+import datetime as dt
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -18,18 +19,23 @@ from typing import Final
 import numpy as np
 
 from mainstem.base.errors import LaunchError, did_you_mean
+from mainstem.base.evidence import Evidence
 from mainstem.base.seeds import uniforms
 from mainstem.base.settings import FILE as SETTINGS
 from mainstem.data.log import read_log
+from mainstem.data.records import decode_impression
 from mainstem.data.world import World
 from mainstem.launch.decide import ENDED, HOUR_MS
+from mainstem.launch.gate import SETTLES_MS
 from mainstem.launch.plan_file import FILE as PLAN
 from mainstem.launch.plan_file import read_plan
 from mainstem.launch.standing import Standing
 from mainstem.store.launch_book import LaunchBook, Placement
+from mainstem.workspace.evidence_log import append_evidence
 from mainstem.workspace.launching import book_of, refreshed, start_launch, write_layers
 from mainstem.workspace.layer_arms import LayersTold, layers_of
 from mainstem.workspace.layout import LEGACY, Workspace
+from mainstem.workspace.live_records import LiveRecords
 from mainstem.workspace.made_traffic import MadeTraffic
 from mainstem.workspace.made_world import world_of
 from mainstem.workspace.programs import serving
@@ -158,6 +164,7 @@ class Rehearsed:
         killed: How often server and pilot were killed.
         requests, days: How much made traffic there was.
         blamed: The layers that were named for the broken surface; None where none was broken.
+        after_rollback: Requests of the broken surface after it was rolled back, and how many of them the new stack still answered.
     """
 
     standing: Standing
@@ -167,14 +174,19 @@ class Rehearsed:
     requests: int
     days: float
     blamed: LayersTold | None = None
+    after_rollback: tuple[int, int] = (0, 0)
 
     @property
     def as_expected(self) -> bool:
         """Whether the broken surface did not pass, its layer was named, and every other surface landed."""
         named = self.blamed is None or self.script.layer in self.blamed.blame.layer.split(" and ")
-        return named and all(
-            one.state in ("rolled back", "paused") if one.surface == self.script.harmed else one.state == "landed"
-            for one in self.standing.surfaces
+        return (
+            named
+            and not self.after_rollback[1]
+            and all(
+                one.state in ("rolled back", "paused") if one.surface == self.script.harmed else one.state == "landed"
+                for one in self.standing.surfaces
+            )
         )
 
     @property
@@ -183,7 +195,10 @@ class Rehearsed:
         ended = ", ".join(f"{one.surface} {one.state} ({one.reason})" for one in self.standing.surfaces)
         where = f"; {self.script.harmed} was broken in its {self.script.layer}" if self.script.harmed else ""
         named = f", and found: {self.blamed.blame.sentence}" if self.blamed else ""
-        return f"In a made world: {ended}{where}{named}."
+        after = (
+            f"; after the rollback the new stack answered {self.after_rollback[1]} of {self.after_rollback[0]} requests"
+        )
+        return f"In a made world: {ended}{where}{named}{after if self.after_rollback[0] else ''}."
 
 
 def rehearse(workspace: Workspace, script: Script, progress: Callable[..., None]) -> Rehearsed:
@@ -213,8 +228,31 @@ def rehearse(workspace: Workspace, script: Script, progress: Callable[..., None]
         killed = _live_through(stage, world, server, traffic, script, progress)
     book_of(stage).check(NAME)
     blamed = _blamed(place, stage, world, script, progress) if script.harmed else None
+    after = _after_rollback(stage, script.harmed) if script.harmed else (0, 0)
     standing = refreshed(stage, NAME)
-    return Rehearsed(standing, stage.folder, script, killed, traffic.requests, traffic.days, blamed)
+    return Rehearsed(standing, stage.folder, script, killed, traffic.requests, traffic.days, blamed, after)
+
+
+def _after_rollback(stage: Workspace, surface: str) -> tuple[int, int]:
+    """Who answered a surface after it was taken back, out of the log itself; kept as the evidence that a rollback works."""
+    acts = [one for one in book_of(stage).acts(NAME) if one.surface == surface and one.action == "roll back"]
+    if not acts:
+        return 0, 0
+    shown = LiveRecords.read(stage.live, tuple(stage.settings.served())).impressions.values()
+    stacks = [
+        one.stack
+        for one in map(decode_impression, shown)
+        if one.surface == surface and one.time_ms > acts[-1].at_ms + SETTLES_MS
+    ]
+    ours = stacks.count("unified")
+    append_evidence(
+        stage,
+        Evidence(
+            kind="rollback", about=surface, value=float(bool(stacks) and not ours), at=dt.datetime.now(dt.UTC), made=True,
+            source="mainstem launch rehearse", note=f"{ours} of {len(stacks)} requests after it were the new stack's",
+        ),
+    )  # fmt: skip
+    return len(stacks), ours
 
 
 def _blamed(
