@@ -411,7 +411,7 @@ def _reuse(folder: Path) -> Iterator[Figure]:
 def run(quick: bool = False) -> dict[str, Any]:
     """What needs no pack and no workspace, as plain values."""
     parts = (worlds, quantiles, ledger, lambda: machine(quick))
-    return {"figures": [asdict(one) for part in parts for one in part()]}
+    return {"figures": [asdict(one) | {"met": bool(one.met)} for part in parts for one in part()]}
 
 
 def lines(found: dict[str, Any]) -> Iterator[str]:
