@@ -7,13 +7,16 @@ import signal
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
 
 from mainstem.cli.options import HERE, AsJson, Folder, Quiet, Seed
 from mainstem.cli.terminal import NO, Terminal, table
+
+if TYPE_CHECKING:
+    from mainstem.launch.standing import Standing
 
 Name = Annotated[str, typer.Argument(help="The launch; the newest when left out.")]
 Surface = Annotated[str, typer.Option("--surface", help="Only this surface.")]
@@ -69,7 +72,7 @@ def run(
         terminal.say(f"flying {name} as {pilot.holder}  (end with Ctrl-C; the launch stays where it is)")
         pilot.fly(stop, every)
     standing = read_standing(workspace, name)
-    terminal.answer(msgspec.to_builtins(standing), status_text(standing))
+    terminal.answer(plain(standing), status_text(standing))
 
 
 def status(launch: Name = "", folder: Folder = HERE, as_json: AsJson = False, quiet: Quiet = False) -> None:
@@ -82,7 +85,7 @@ def status(launch: Name = "", folder: Folder = HERE, as_json: AsJson = False, qu
     terminal = Terminal(as_json=as_json, quiet=quiet)
     workspace = Workspace.open(folder)
     standing = read_standing(workspace, launch or newest_launch(workspace))
-    terminal.answer(msgspec.to_builtins(standing), status_text(standing))
+    terminal.answer(plain(standing), status_text(standing))
     if not ships(standing):
         raise typer.Exit(NO)
 
@@ -162,7 +165,7 @@ def rehearse(
     with terminal.step("rehearsal") as step:
         found = play(workspace, script, step.progress)
         step.outcome = f"{found.requests:,} requests in {found.days:.1f} made days, killed {found.killed} times"
-    told = msgspec.to_builtins(found.standing) | {"as_expected": found.as_expected, "killed": found.killed}
+    told = plain(found.standing) | {"as_expected": found.as_expected, "killed": found.killed}
     told["blamed"] = found.blamed.blame.layer if found.blamed else None
     ended = "as it must" if found.as_expected else "NOT as it must"
     look = f"mainstem serve -w {found.folder}"
@@ -182,6 +185,13 @@ def _by_hand(action: str, launch: str, folder: Path, surface: str, reason: str, 
         {"surface": one.surface, "state": one.state, "share": f"{one.share:.0%}", "why": one.reason} for one in places
     ]
     terminal.answer(rows, table(rows))
+
+
+def plain(standing: Standing) -> dict[str, Any]:
+    """A standing for JSON, which has no infinity."""
+    from mainstem.report.launch_rows import finite
+
+    return finite(msgspec.to_builtins(standing))
 
 
 VERBS = (start, run, status, audit, stop, resume, rehearse)

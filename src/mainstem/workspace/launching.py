@@ -202,7 +202,14 @@ def read_standing(workspace: Workspace, launch: str) -> Standing:
     if found is None:
         pilot = pilot_of(workspace, launch)
         return pilot.standing(pilot.book.placements(launch), pilot.started.started_ms)
-    return standing_of_plain(found)
+    try:
+        return standing_of_plain(found)
+    except msgspec.ValidationError as error:
+        raise LaunchError(
+            f"{workspace.evidence(f'launch-{launch}')} is of another version: {error}",
+            code="launch-088",
+            hint="mainstem launch run --once tells it anew; the book and the log hold everything",
+        ) from None
 
 
 def stop_launch(workspace: Workspace, launch: str, reason: str, surface: str = "", actor: str = "") -> list[Placement]:
