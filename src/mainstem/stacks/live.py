@@ -35,6 +35,8 @@ FUTURE_MS = 300_000
 """Clocks of clients may be ahead by this much; what is later is refused."""
 _HOLD_FOR_ALL = frozenset({"withdrawn", "blocked"})
 """Rules that every slate of this server obeys, also another stack's."""
+PLAYED_MS = 86_400_000
+"""The same where days are played through, so that a quiet hour is none too long: time moves on with the requests."""
 COUNT_LIMIT = 500
 """Most items one request may ask for."""
 
@@ -137,7 +139,8 @@ class Live:
         if not 0 < count <= COUNT_LIMIT:
             raise RequestError(f"count is {count}, must be 1 to {COUNT_LIMIT}", code="request-002")
         present_ms = self.clock.now_ms()
-        if now_ms is not None and now_ms > present_ms + FUTURE_MS:
+        ahead_ms = PLAYED_MS if isinstance(self.clock, FollowingClock) else FUTURE_MS
+        if now_ms is not None and now_ms > present_ms + ahead_ms:
             raise RequestError(f"now_ms {now_ms} is in the future; here it is {present_ms}", code="request-004")
         at_ms = present_ms if now_ms is None else now_ms
         if isinstance(self.clock, FollowingClock):

@@ -328,7 +328,15 @@ def gone(holder: str) -> bool:
         return True
     except PermissionError:
         return False
-    return False
+    return _buried(int(number))
+
+
+def _buried(number: int) -> bool:
+    """Whether a process has ended and only nobody has asked for its last word yet."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] == "Z"
+    except (OSError, IndexError, UnicodeDecodeError):
+        return False
 
 
 def _shadow(counts: ShadowCounts, launch: str, surface: str) -> ShadowSeen | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from mainstem.data.log import read_log
 from mainstem.data.world import World, WorldSettings, make_world, write_world_log
 from mainstem.workspace.layout import Workspace
@@ -21,8 +23,9 @@ def world_of(workspace: Workspace, seed: int, progress: Callable[[float, str], N
 
     A workspace whose own log is made has its world and models already.
     """
-    if read_log(workspace.log).manifest.made:
-        return make_world(WorldSettings(seed=workspace.settings.seed)), workspace
+    manifest = read_log(workspace.log).manifest
+    if manifest.made:
+        return make_world(msgspec.convert(manifest.facts, WorldSettings)), workspace
     world = make_world(WorldSettings(**SMALL, seed=seed))
     return world, _trained(world, workspace, seed, progress)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import signal
 import threading
 import time
@@ -23,6 +24,8 @@ from mainstem.workspace.launching import book_of, pilot_of
 from mainstem.workspace.layout import Workspace
 
 LOG = logging.getLogger("mainstem.pilots")
+SLICE_S: Final = 0.5
+"""How soon it is seen that the server has ended."""
 AGAIN_S: Final = 5.0
 """How long a pilots' process that died is not started again."""
 
@@ -64,17 +67,25 @@ class Pilots:
 
 
 def fly(folder: Path, every_s: float, stop: Event) -> None:
-    """The main function of the pilots' process."""
+    """The main function of the pilots' process; it ends with its server, however that ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    told: list[int] = []  # a handler may not touch a lock that the loop may hold just then
+    signal.signal(signal.SIGTERM, lambda number, _: told.append(number))
+    server = os.getppid()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     pilots = Pilots(Workspace.open(folder))
-    while not stop.is_set():
+
+    def ends() -> bool:
+        return bool(told) or stop.is_set() or os.getppid() != server
+
+    while not ends():
         try:
             pilots.once()
         except MainstemError as error:
             LOG.warning("the book of launches could not be read; trying again: %s", error)
-        stop.wait(every_s)
+        until = time.monotonic() + every_s
+        while not ends() and (left := until - time.monotonic()) > 0:
+            stop.wait(min(left, SLICE_S))
     pilots.rise()
 
 

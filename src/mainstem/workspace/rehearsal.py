@@ -214,6 +214,11 @@ def rehearse(workspace: Workspace, script: Script, progress: Callable[..., None]
         RemoteError: A program did not start.
     """
     world, place = world_of(workspace, script.seed, lambda share, what: progress(0.3 * share, what))
+    return rehearse_in(world, place, script, progress)
+
+
+def rehearse_in(world: World, place: Workspace, script: Script, progress: Callable[..., None]) -> Rehearsed:
+    """The same in a world whose log and models a workspace has already."""
     stage = _stage(place, script)
     with ExitStack() as stack:
         models = {name: place.legacy_model(name) for name in LEGACY}
