@@ -107,9 +107,11 @@ class ServedLog:
         read: Gives the log's records.
         plan: Whose arms.
         user_of: The number of a unit whose id is a text; None refuses texts.
+        since_ms: What happened before is no part of the launch, and is not kept.
     """
 
-    def __init__(self, read: Reads, plan: Plan, user_of: UserOf | None = None) -> None:
+    def __init__(self, read: Reads, plan: Plan, user_of: UserOf | None = None, since_ms: int = 0) -> None:
+        self._since_ms = since_ms
         self.offset = 0
         self.newest_ms = 0
         """The latest time of any record."""
@@ -150,7 +152,7 @@ class ServedLog:
             if one.kind == IMPRESSION:
                 shown = _SHOWN(one.payload)
                 self.newest_ms = max(self.newest_ms, shown.time_ms)
-                if shown.surface not in self._plan.surfaces:
+                if shown.surface not in self._plan.surfaces or shown.time_ms < self._since_ms:
                     continue
                 launch, _, arm = (shown.arm or "").rpartition(".")
                 if launch == self._plan.name:
@@ -160,7 +162,7 @@ class ServedLog:
             elif one.kind == FEEDBACK:
                 answered = _ANSWERED(one.payload)
                 self.newest_ms = max(self.newest_ms, answered.time_ms)
-                if answered.surface in self._plan.surfaces:
+                if answered.surface in self._plan.surfaces and answered.time_ms >= self._since_ms:
                     unit = self._number(answered.user_id)
                     done = (getattr(answered, name) or 0 for name in ACTS)
                     events.append((unit, answered.surface, answered.time_ms, one.offset, 0, 0, 0, 0.0, *done))

@@ -43,13 +43,20 @@ def book_of(workspace: Workspace) -> LaunchBook:
     return LaunchBook(workspace.live / FILE)
 
 
+def launches_under_way(workspace: Workspace) -> list[str]:
+    """The launches that have not ended; none where no book is, and none is made by asking."""
+    if not (workspace.live / FILE).is_file():
+        return []
+    return sorted({place.launch for place in book_of(workspace).placements() if place.state not in ENDED})
+
+
 def newest_launch(workspace: Workspace) -> str:
     """The launch that was started last.
 
     Raises:
         LaunchError: None was ever started (``launch-084``).
     """
-    names = book_of(workspace).names()
+    names = book_of(workspace).names() if (workspace.live / FILE).is_file() else []
     if not names:
         raise LaunchError(
             f"found no launch in {workspace.folder}, expected one that was started",
@@ -126,7 +133,9 @@ def pilot_of(workspace: Workspace, launch: str, clock: Clock | None = None) -> P
     plan = plan_of(started)
     _check_file(workspace, started, plan)
     ids = IdTable.read(workspace.log)
-    log = ServedLog(reader_of(workspace.live / EVENTS), plan, None if ids is None else ids.user)
+    log = ServedLog(
+        reader_of(workspace.live / EVENTS), plan, None if ids is None else ids.user, since_ms=started.started_ms
+    )
     if clock is None:
         system = workspace.settings.serve.clock == "system"
         clock = SystemClock() if system else NewestRecord(log, started.started_ms)

@@ -18,14 +18,15 @@ from pathlib import Path
 from typing import Final
 
 from mainstem.base.errors import MainstemError
-from mainstem.launch.decide import ENDED
 from mainstem.launch.pilot import Pilot
-from mainstem.workspace.launching import book_of, pilot_of
+from mainstem.workspace.launching import launches_under_way, pilot_of
 from mainstem.workspace.layout import Workspace
 
 LOG = logging.getLogger("mainstem.pilots")
 SLICE_S: Final = 0.5
 """How soon it is seen that the server has ended."""
+IDLE_S: Final = 5.0
+"""How soon a launch that was started is seen by a server that had none."""
 AGAIN_S: Final = 5.0
 """How long a pilots' process that died is not started again."""
 
@@ -42,11 +43,10 @@ class Pilots:
         self._flying: dict[str, Pilot] = {}
         self._refused: dict[str, str] = {}
 
-    def once(self) -> None:
-        """One pass over every launch; one that cannot be flown is said once and tried again."""
-        book = book_of(self._workspace)
-        open_ = {place.launch for place in book.placements() if place.state not in ENDED}
-        for name in sorted(open_):
+    def once(self) -> bool:
+        """One pass over every launch; one that cannot be flown is said once and tried again. False when none is under way."""
+        under_way = launches_under_way(self._workspace)
+        for name in under_way:
             try:
                 pilot = self._flying.get(name) or pilot_of(self._workspace, name)
                 self._flying[name] = pilot
@@ -56,6 +56,7 @@ class Pilots:
                 if self._refused.get(name) != error.code:
                     LOG.warning("launch %s is not flown: %s", name, error)
                 self._refused[name] = error.code
+        return bool(under_way)
 
     def rise(self) -> None:
         """Gives every seat back."""
@@ -67,7 +68,7 @@ class Pilots:
 
 
 def fly(folder: Path, every_s: float, stop: Event) -> None:
-    """The main function of the pilots' process; it ends with its server, however that ends."""
+    """The main function of the pilots' process; it ends with its server, however that ends, and when no launch is under way."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     told: list[int] = []  # a handler may not touch a lock that the loop may hold just then
     signal.signal(signal.SIGTERM, lambda number, _: told.append(number))
@@ -80,7 +81,8 @@ def fly(folder: Path, every_s: float, stop: Event) -> None:
 
     while not ends():
         try:
-            pilots.once()
+            if not pilots.once():
+                break
         except MainstemError as error:
             LOG.warning("the book of launches could not be read; trying again: %s", error)
         until = time.monotonic() + every_s
@@ -89,9 +91,17 @@ def fly(folder: Path, every_s: float, stop: Event) -> None:
     pilots.rise()
 
 
+def _any_under_way(workspace: Workspace) -> bool:
+    try:
+        return bool(launches_under_way(workspace))
+    except MainstemError as error:
+        LOG.warning("the book of launches could not be read; trying again: %s", error)
+        return False
+
+
 @contextmanager
 def piloted(folder: Path, every_s: float) -> Iterator[None]:
-    """While it is open, a process flies the workspace's launches; one that dies is replaced. None when ``every_s`` is 0."""
+    """While it is open, a process flies the launches under way; one that dies is replaced. None at all when ``every_s`` is 0."""
     if every_s <= 0:
         yield
         return
@@ -99,17 +109,21 @@ def piloted(folder: Path, every_s: float) -> Iterator[None]:
     stop, ended = context.Event(), threading.Event()
 
     def keep() -> None:
+        workspace = Workspace.open(folder)
         while not ended.is_set():
+            if not _any_under_way(workspace):
+                ended.wait(min(every_s, IDLE_S))
+                continue
             process = context.Process(target=fly, args=(folder, every_s, stop), name="pilots", daemon=True)
             process.start()
             while process.is_alive() and not ended.is_set():
                 process.join(0.5)
-            if not ended.is_set():
-                LOG.error("the pilots' process ended with %s; starting another", process.exitcode)
-                time.sleep(AGAIN_S)
-            else:
+            if ended.is_set():
                 process.join(10.0)
                 process.kill()
+            elif process.exitcode:
+                LOG.error("the pilots' process ended with %s; starting another", process.exitcode)
+                ended.wait(AGAIN_S)
 
     keeper = threading.Thread(target=keep, name="pilots", daemon=True)
     keeper.start()
