@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,15 @@ def made(tmp_path: Path) -> Iterator[Any]:
         one.close()
 
 
+def alike(one: Any, other: Any) -> bool:
+    """The same but for the last digits of a sum: rows may be added up in another order."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(alike(one[name], other[name]) for name in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(alike, one, other))
+    return one == pytest.approx(other, rel=1e-9, abs=1e-12) if isinstance(one, float) else one == other
+
+
 def test_a_neutral_surface_lands_and_one_that_is_harmed_goes_back(made: Any) -> None:
     run = made("feed", "pages", change={"pages": -0.5}, users=900)
     told: list[Standing] = []
@@ -60,7 +70,7 @@ def test_a_neutral_surface_lands_and_one_that_is_harmed_goes_back(made: Any) -> 
     # Another pilot tells the same of what has ended.
     again = run.pilot()
     again.once(again.sit())
-    assert again.standing(run.book.placements("made"), last.at_ms).surfaces == last.surfaces
+    assert alike(asdict(again.standing(run.book.placements("made"), last.at_ms)), asdict(last))
     # JSON and back: pages and reports read this file.
     assert msgspec.convert(msgspec.json.decode(msgspec.json.encode(last)), Standing) == last
 
@@ -75,11 +85,8 @@ def test_begun_anew_at_any_hour_it_does_what_it_would_have_done(made: Any) -> No
         pilot = other.pilot() if turn % 5 == 0 else pilot
         if pilot.once(pilot.sit()):
             break
-    acts = [
-        [(a.at_ms, a.action, a.after, a.reason, a.evidence, a.digest) for a in x.book.acts("made")]
-        for x in (one, other)
-    ]
-    assert acts[0] == acts[1]
+    acts = [[(a.at_ms, a.action, a.after, a.reason, a.evidence) for a in run.book.acts("made")] for run in (one, other)]
+    assert alike(*acts)
     assert one.book.looks("made", "feed") == other.book.looks("made", "feed")
 
 

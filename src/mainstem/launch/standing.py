@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mainstem.evaluate.intervals import Interval
+from mainstem.store.launch_book import Entry as Act
 
 State = Literal["shadow", "ramp", "judged", "holdback", "landed", "held", "paused", "rolled back", "stopped"]
 """How a surface stands: mirrored only; on its way up; at the step where only a verdict lets it pass; past it with a holdback;
@@ -100,31 +101,6 @@ class OriginStanding:
     ratios: tuple[RatioStanding, ...]
     since: tuple[DaySince, ...] = ()
     left_out: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Act:
-    """One entry of the audit: who or what, when, why, from where to where. Never changed once written.
-
-    Attributes:
-        number: Counts up over the whole launch.
-        actor: ``pilot`` or a person's name.
-        action: ``start``, ``forward``, ``hold``, ``pause``, ``roll back``, ``resume``, ``stop``, ``land``.
-        before, after: Share of units on the new stack.
-        evidence: What was seen, by name, as plain values.
-        digest: Hash over this entry and the digest before it.
-    """
-
-    number: int
-    at_ms: int
-    surface: str
-    actor: str
-    action: str
-    before: float
-    after: float
-    reason: str
-    evidence: dict[str, object]
-    digest: str
 
 
 @dataclass(frozen=True, slots=True)

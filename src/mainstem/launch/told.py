@@ -17,7 +17,6 @@ from mainstem.launch.metrics import Effect
 from mainstem.launch.plan_file import Metric, Plan
 from mainstem.launch.sample_ratio import ALARM_AT, SampleRatio
 from mainstem.launch.standing import (
-    Act,
     LatencyPart,
     LayerPart,
     MetricStanding,
@@ -66,7 +65,7 @@ def standing_of_launch(
     told = ", ".join(f"{one.surface} {one.state} at {one.share:.0%}" for one in surfaces)
     return Standing(
         plan.name, started.plan_hash, made, started.started_ms, now_ms, pilot, str(verdict), told, surfaces,
-        tuple(_act(one) for one in acts),
+        tuple(acts),
     )  # fmt: skip
 
 
@@ -80,12 +79,6 @@ def _word(surface: SurfaceStanding) -> Verdict:
         return Verdict.PAUSE
     words = [Verdict(one.verdict) for one in surface.origins]
     return min(words, key=GRAVEST_FIRST.index) if words else Verdict.INCONCLUSIVE
-
-
-def _act(one: Entry) -> Act:
-    return Act(
-        one.number, one.at_ms, one.surface, one.actor, one.action, one.before, one.after, one.reason, one.evidence, one.digest
-    )  # fmt: skip
 
 
 def _surface(plan: Plan, place: Placement, seen: SurfaceSeen, acts: Sequence[Entry], now_ms: int) -> SurfaceStanding:

@@ -85,7 +85,16 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One act as it is kept; see ``launch.standing.Act``."""
+    """One act of the audit: who or what, when, why, from where to where. Never changed once written.
+
+    Attributes:
+        number: Counts up over the whole launch.
+        actor: ``pilot`` or a person's name.
+        action: ``start``, ``forward``, ``hold``, ``pause``, ``roll back``, ``resume``, ``stop``, ``land``.
+        before, after: Share of units on the new stack.
+        evidence: What was seen, by name, as plain values.
+        digest: Hash over this entry and the digest before it.
+    """
 
     number: int
     at_ms: int
