@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from made_launch import START_MS, Made, plan_for
 
 from mainstem.base.errors import StoreError
+from mainstem.data.records import pack_impression
 from mainstem.launch.decide import ShadowSeen
 from mainstem.launch.gate import phases_of
 from mainstem.launch.plan_file import Shadow
 from mainstem.launch.standing import Standing
 from mainstem.launch.told import ships
+from mainstem.store.event_log import IMPRESSION
 from mainstem.store.launch_book import LaunchBook, Move
 
 DAYS = 4
@@ -243,3 +246,26 @@ def test_phases_begin_anew_past_one_half(made: Any) -> None:
     assert [[share for _, share in one.steps] for one in phases] == [[0.05, 0.5], [0.95]]
     assert phases[0].start_ms == START_MS + 24 * 3_600_000
     assert phases[1].promised == pytest.approx((0.05, 0.95))
+
+
+def test_units_on_their_way_when_the_step_moves_are_in_no_two_arms(made: Any) -> None:
+    """Control units become the new arm's past one half; answers that were under way just then still say control."""
+    run = made("feed", change={"feed": 0.1}, users=900, seed=4)
+    pilot = run.fly(0)
+    for _ in range(12 * DAYS):
+        run.traffic()
+        pilot.once(pilot.sit())
+        if run.states() == {"feed": "holdback"}:
+            break
+    assert run.states() == {"feed": "holdback"}
+    moved_ms = run.book.placements("made")[0].since_ms
+    late = [
+        pack_impression(
+            np.array([7]), {}, request_id=10**6 + user, user_id=user, surface="feed", time_ms=moved_ms + 2_000, stack="x",
+            arm="made.control",
+        )
+        for user in range(0, 900, 30)
+    ]  # fmt: skip
+    run.log.append(late, IMPRESSION)
+    run.fly(3, pilot)
+    assert run.states() == {"feed": "holdback"}

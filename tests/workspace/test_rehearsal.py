@@ -20,9 +20,7 @@ from mainstem.workspace.train import train_unified
 
 @pytest.mark.slow
 def test_a_day_with_two_deaths(tmp_path: Path) -> None:
-    (tmp_path / "mainstem.toml").write_text(
-        "[training]\nepochs = 1\n[surfaces.feed]\n[surfaces.groups]\n[surfaces.pages]\n"
-    )
+    (tmp_path / "mainstem.toml").write_text("[training]\nepochs = 1\n[surfaces.feed]\ncount = 8\n")
     place = Workspace.open(tmp_path, {})
     world = make_world(WorldSettings(users=300, items=500, days=5, impressions=4_000, seed=4))
     write_world_log(world, place.log)

@@ -157,12 +157,14 @@ class Gate:
         exposures = self._log.exposures(self.surface, self.legacy)
         events = self._log.events(self.surface, self.legacy)
         arms = pl.col("arm").is_in([CONTROL, TREATMENT])
-        exposures = exposures.filter((pl.col(OFFSET) <= seen) & (pl.col("time_ms") >= phase.start_ms) & arms)
-        events = events.filter((pl.col(OFFSET) <= seen) & (pl.col("time_ms") >= phase.start_ms))
+        # Past one half control units become the new arm's; one that was on its way just then is in no two arms for it.
+        begin_ms = phase.start_ms + (SETTLES_MS if phase.share > HALF else 0)
+        exposures = exposures.filter((pl.col(OFFSET) <= seen) & (pl.col("time_ms") >= begin_ms) & arms)
+        events = events.filter((pl.col(OFFSET) <= seen) & (pl.col("time_ms") >= begin_ms))
         events = events.filter(
             self._assigned(phase, events) | pl.col("unit").is_in(exposures["unit"].unique().implode())
         )
-        look = Look(phase.start_ms, at_ms, int(window_days * MS_PER_DAY))
+        look = Look(begin_ms, max(at_ms, begin_ms), int(window_days * MS_PER_DAY))
         units, health = triggered(exposures, events, self._columns, look)
         covariates = self._covariates
         if covariates and self._before is not None:

@@ -33,6 +33,8 @@ def world_of(workspace: Workspace, seed: int, progress: Callable[[float, str], N
 def _trained(world: World, workspace: Workspace, seed: int, progress: Callable[[float, str], None]) -> Workspace:
     place = Workspace(workspace.folder / "world", workspace.settings)
     write_world_log(world, place.log)
+    if workspace.file.is_file():
+        place.file.write_bytes(workspace.file.read_bytes())
     log = read_log(place.log)
     parts = split(place, log)
     with legacy_in_training(place, parts.validation_day, seed) as training:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import shutil
 import time
+import tomllib
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import numpy as np
 
 from mainstem.base.errors import LaunchError, did_you_mean
 from mainstem.base.evidence import Evidence
+from mainstem.base.heads import SURFACES
 from mainstem.base.seeds import uniforms
 from mainstem.base.settings import FILE as SETTINGS
 from mainstem.data.log import read_log
@@ -343,6 +345,7 @@ def _stage(place: Workspace, script: Script) -> Workspace:
 def _write_settings(place: Workspace, stage: Workspace, script: Script, urls: Mapping[str, str]) -> None:
     """The made workspace's settings, played through by its records, with the legacy programs and the planted fault."""
     text = place.file.read_text(encoding="utf-8") if place.file.is_file() else ""
+    text = _with_surfaces(text)
     changes: list[tuple[tuple[str, ...], object]] = [
         (("serve", "clock"), "records"),
         (("serve", "pilot_every_s"), 0.5),
@@ -358,3 +361,11 @@ def _write_settings(place: Workspace, stage: Workspace, script: Script, urls: Ma
     for path, value in changes:
         text = edited(text, path, value)
     (stage.folder / SETTINGS).write_text(text, encoding="utf-8")
+
+
+def _with_surfaces(text: str) -> str:
+    """The settings with the three surfaces of a made world written out where they are not: naming one ends the built-in ones."""
+    named = tomllib.loads(text).get("surfaces", {})
+    heir = 'extends = "base"\n' if "base" in named else ""
+    missing = [f"[surfaces.{name}]\n{heir}" for name in SURFACES if name not in named]
+    return "\n".join([text if text.endswith("\n") or not text else f"{text}\n", *missing])
