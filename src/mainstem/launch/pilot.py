@@ -30,7 +30,7 @@ from mainstem.store.launch_book import PILOT, DayLook, Entry, LaunchBook, Move, 
 
 LOG = logging.getLogger("mainstem.pilot")
 SEAT_MS: Final = 30_000
-"""How long a seat is kept without a sign of life: a killed pilot's successor waits this long at most."""
+"""How long a seat is kept without a sign of life, at least: a successor on another machine waits that long, on this one not at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,7 @@ class Pilot:
         clock: The launch's own time.
         holder: The name under which the seat is taken; another for each process.
         outside: What others tell.
+        kept_ms: How long the seat is kept from one pass to the next.
     """
 
     book: LaunchBook
@@ -77,6 +78,7 @@ class Pilot:
     clock: Clock
     holder: str
     outside: Outside = field(default_factory=Outside)
+    kept_ms: int = SEAT_MS
     _gates: dict[str, tuple[Daily, ...]] = field(default_factory=dict)
     _last: dict[str, SurfaceSeen] = field(default_factory=dict)
     _at: tuple[int, int, int] = (0, 0, 0)
@@ -87,6 +89,7 @@ class Pilot:
         Raises:
             StoreError: Another pilot has the seat (``store-093``).
         """
+        self.keep(every_s)
         seat = self.sit()
         try:
             while not stop.is_set():
@@ -102,9 +105,13 @@ class Pilot:
         finally:
             self.book.rise(seat)
 
+    def keep(self, every_s: float) -> None:
+        """Keeps the seat from each pass well over the next one."""
+        self.kept_ms = max(SEAT_MS, int(3_000 * every_s))
+
     def sit(self) -> Seat:
         """Takes the pilot's seat, or shows that it is still taken by us."""
-        return self.book.sit(self.plan.name, self.holder, int(time.time() * 1000), SEAT_MS, self.outside.gone)
+        return self.book.sit(self.plan.name, self.holder, int(time.time() * 1000), self.kept_ms, self.outside.gone)
 
     def once(self, seat: Seat) -> bool:
         """One pass over every surface; True when all have ended. Nothing is read again while nothing is new.

@@ -36,10 +36,11 @@ class Pilots:
 
     Args:
         workspace: Whose.
+        every_s: Seconds between two passes; seats are kept over them.
     """
 
-    def __init__(self, workspace: Workspace) -> None:
-        self._workspace = workspace
+    def __init__(self, workspace: Workspace, every_s: float = 10.0) -> None:
+        self._workspace, self._every_s = workspace, every_s
         self._flying: dict[str, Pilot] = {}
         self._refused: dict[str, str] = {}
 
@@ -50,6 +51,7 @@ class Pilots:
             try:
                 pilot = self._flying.get(name) or pilot_of(self._workspace, name)
                 self._flying[name] = pilot
+                pilot.keep(self._every_s)
                 pilot.once(pilot.sit())
                 self._refused.pop(name, None)
             except MainstemError as error:
@@ -74,7 +76,7 @@ def fly(folder: Path, every_s: float, stop: Event) -> None:
     signal.signal(signal.SIGTERM, lambda number, _: told.append(number))
     server = os.getppid()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    pilots = Pilots(Workspace.open(folder))
+    pilots = Pilots(Workspace.open(folder), every_s)
 
     def ends() -> bool:
         return bool(told) or stop.is_set() or os.getppid() != server
