@@ -30,7 +30,7 @@ from mainstem.store.launch_book import PILOT, DayLook, Entry, LaunchBook, Move, 
 
 LOG = logging.getLogger("mainstem.pilot")
 SEAT_MS: Final = 30_000
-"""How long a seat is kept without a sign of life, at least: a successor on another machine waits that long, on this one not at all."""
+"""How long a seat is kept without a sign of life, at least: a successor on another machine waits so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +124,11 @@ class Pilot:
         at = (now_ms, self.log.offset, self.book.version())
         if at == self._at:
             return False
-        done = [act for place in self.book.placements(self.plan.name) if (act := self._surface(place, now_ms, seat))]
+        done = [act for place in self.book.placements(self.plan.name) if (act := self._surface(place, seat))]
         places = self.book.placements(self.plan.name)
         self.book.saw(seat, now_ms)
         self.outside.tell(self.standing(places, now_ms), done)
-        self._at = (now_ms, self.log.offset, self.book.version())
+        self._at = (*at[:2], self.book.version())
         return all(place.state in ENDED for place in places)
 
     def standing(self, places: Sequence[Placement], now_ms: int) -> Standing:
@@ -144,9 +144,9 @@ class Pilot:
             self.outside.made,
         )
 
-    def _surface(self, placement: Placement, now_ms: int, seat: Seat) -> Decision | None:
+    def _surface(self, placement: Placement, seat: Seat) -> Decision | None:
         """Sees one surface, decides, and acts; what was done, or None."""
-        surface, launch = placement.surface, self.plan.name
+        surface, launch, now_ms = placement.surface, self.plan.name, self.clock.now_ms()
         phases = phases_of(self.book.acts(launch), surface)
         taken = self.book.looks(launch, surface)
         if placement.state in ENDED:
@@ -164,8 +164,10 @@ class Pilot:
             if look:
                 self.book.take_look(launch, surface, look, seat)
             return None
+        # Whoever came while this was decided was served by the step before: an act is dated when it is done.
+        self.log.follow()
         move = Move(
-            surface, PILOT, found.action, now_ms, placement.number, found.step, found.share, found.state, found.reason,
+            surface, PILOT, found.action, self.clock.now_ms(), placement.number, found.step, found.share, found.state, found.reason,
             _evidence(seen), look,
         )  # fmt: skip
         return found if self.book.act(launch, move, seat) else None
