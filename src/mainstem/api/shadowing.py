@@ -75,6 +75,7 @@ class Shadowing:
         if self._waiting:
             await asyncio.wait(self._waiting, timeout=5.0)
         await self.keep()
+        await asyncio.to_thread(self._counts.close)
 
     async def _ask(self, call: Call, request: Request, slate: Slate, old_ms: float) -> None:
         try:

@@ -82,11 +82,11 @@ def layer_effects(
         columns.append(x - x.mean())
     design = np.column_stack(columns)
     fitted, covariance = _least_squares(design, y)
-    old = float(
-        fitted[0]
-        - 0.5 * fitted[1 : len(layers) + 1].sum()
-        + 0.5 * fitted[len(layers) + 1 : len(layers) + 1 + len(pairs)].sum()
-    )
+    first = len(layers) + 1
+    # The arm with no new layer stands at -.5 of every layer and, both its signs being the same, at +.5 of every pair.
+    at_old = np.zeros(design.shape[1])
+    at_old[0], at_old[1:first], at_old[first : first + len(pairs)] = 1.0, -0.5, 0.5
+    old = float(at_old @ fitted)
     if not abs(old) > 1e-12:
         raise LaunchError(
             "found a mean of 0 on the old stack, expected one to be relative to",
@@ -94,15 +94,19 @@ def layer_effects(
             hint="choose a metric that the old stack has some of",
         )
 
-    def interval(at: int, tests: int) -> Interval:
-        reach = float(ndtri(1 - alpha / (2 * tests)) * np.sqrt(covariance[at, at]))
-        low, mid, high = (float(one) / abs(old) for one in (fitted[at] - reach, fitted[at], fitted[at] + reach))
-        return Interval(low, mid, high, 1 - alpha, len(y), "factorial arms, sandwich variance, simultaneous")
+    def interval(at: int, tests: int, times: float = 1.0) -> Interval:
+        mid = times * float(fitted[at]) / abs(old)
+        pull = -mid * np.sign(old) * at_old / abs(old)  # the old mean is measured too
+        pull[at] += times / abs(old)
+        reach = float(ndtri(1 - alpha / (2 * tests)) * np.sqrt(pull @ covariance @ pull))
+        return Interval(
+            mid - reach, mid, mid + reach, 1 - alpha, len(y), "factorial arms, sandwich variance, simultaneous"
+        )
 
-    first = len(layers) + 1
     return LayerEffects(
         {name: interval(at + 1, len(layers)) for at, name in enumerate(layers)},
-        {(layers[a], layers[b]): interval(first + at, max(len(pairs), 1)) for at, (a, b) in enumerate(pairs)},
+        # Both new, less each alone, is twice the coefficient of a column that is half where they are alike.
+        {(layers[a], layers[b]): interval(first + at, max(len(pairs), 1), 2.0) for at, (a, b) in enumerate(pairs)},
         old,
         len(y),
     )
@@ -111,7 +115,8 @@ def layer_effects(
 def blame(effects: LayerEffects, direction: str = "up") -> Blame:
     """Which layer did the harm, if one can be named?
 
-    A layer is named when its whole interval is harm and it is worse than what any two layers do together; else nobody is.
+    A layer is named when its whole interval is harm and no pair with it is harm beyond the sum of both that is worse; of harm that
+    two do only together each shows half, so neither is to blame alone. Of several that harm, the worst is named.
     """
     sign = 1.0 if direction == "up" else -1.0
     harmful = {name: one for name, one in effects.layers.items() if max(sign * one.low, sign * one.high) < 0}
@@ -120,7 +125,9 @@ def blame(effects: LayerEffects, direction: str = "up") -> Blame:
     name = min(harmful, key=lambda one: sign * harmful[one].mid)
     found = harmful[name]
     joint = {
-        pair: one for pair, one in effects.pairs.items() if max(sign * one.low, sign * one.high) < sign * found.mid
+        pair: one
+        for pair, one in effects.pairs.items()
+        if name in pair and max(sign * one.low, sign * one.high) < 0 and sign * one.mid < sign * found.mid
     }
     if joint:
         pair = min(joint, key=lambda one: sign * joint[one].mid)

@@ -124,6 +124,8 @@ class Swapped:
         """What one stack's retrieval finds, as far as both catalogs hold it, within that stack's budget of the ranker."""
         stack = self._sides["retrieval"]
         kept, _ = within_rank_budget(stack, request, pool_of(stack, request))
+        held = kept.rows >= 0  # a request may name items that no catalog holds
+        kept = Pool(kept.rows[held], kept.source_mask[held], kept.fused[held])
         ids = stack.catalog.items.ids[kept.rows]
         known = np.all([one.catalog.item_rows(ids) >= 0 for one in self._both], axis=0)
         return ids[known], Pool(kept.rows[known], kept.source_mask[known], kept.fused[known])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,10 @@ class ShadowCount:
 
 
 class ShadowCounts:
-    """The durable counts. Any thread and process may call any method; each call opens the file anew.
+    """The durable counts. Any thread and process may call any method.
+
+    Threads of one process take turns at one connection: SQLite lets those who wait try again by chance, and on a slow disk one of
+    several may starve. A power cut may lose the last counts, as ``synchronous = NORMAL`` has it; a killed process loses none.
 
     Args:
         path: The file; it and its folder are made with the first count.
@@ -71,6 +75,8 @@ class ShadowCounts:
 
     def __init__(self, path: Path, busy_s: float = 5.0) -> None:
         self._path, self._busy_s = path, busy_s
+        self._turn = threading.Lock()
+        self._db: sqlite3.Connection | None = None
 
     def add(self, more: Mapping[tuple[str, str], ShadowCount]) -> None:
         """Adds counts by (launch, surface), all in one transaction."""
@@ -97,14 +103,31 @@ class ShadowCounts:
             ).fetchone()
         return ShadowCount(*row) if row else ShadowCount()
 
+    def close(self) -> None:
+        """Closes the file; the next call opens it again."""
+        with self._turn:
+            self._close()
+
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        """A connection for one call; closing it undoes what was not committed."""
-        try:
+        """The connection, for one call; what was not committed when it fails is undone."""
+        with self._turn:
+            try:
+                yield self._connection()
+            except (sqlite3.Error, OSError) as error:
+                self._close()
+                raise translated(error, self._path, self._busy_s) from error
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._db is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with contextlib.closing(sqlite3.connect(self._path, timeout=self._busy_s, isolation_level=None)) as db:
-                db.execute("PRAGMA journal_mode=WAL")
-                db.executescript(_SCHEMA)
-                yield db
-        except (sqlite3.Error, OSError) as error:
-            raise translated(error, self._path, self._busy_s) from error
+            self._db = sqlite3.connect(self._path, timeout=self._busy_s, isolation_level=None, check_same_thread=False)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.executescript(_SCHEMA)
+        return self._db
+
+    def _close(self) -> None:
+        if self._db is not None:
+            self._db.close()
+        self._db = None
