@@ -42,7 +42,7 @@ def test_another_process_sees_it_and_is_seen(tmp_path):
 
 def test_writers_at_the_same_time_lose_nothing(tmp_path):
     path = tmp_path / "withdrawn.sqlite"
-    writers = [WithdrawnItems(path) for _ in range(4)]
+    writers = [WithdrawnItems(path, busy_s=60.0) for _ in range(4)]  # a slow disk lets the last of four wait long
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda one: [writers[one].add(10 * one + step, 1) for step in range(5)], range(4)))
     version, ids = writers[0].read()

@@ -45,6 +45,9 @@ WARM: Final = 30
 """Requests to each server that are not counted."""
 SLATES: Final = (4, 7)
 """Slates that the deployments are asked for when bytes are counted."""
+TRAININGS: Final = 3
+SHORT_S: Final = 30.0
+"""Trainings that take less CPU time than this are made as many times, and the least is taken."""
 _PAUSE_S: Final = 0.002
 _WHOLE_PROCESS: Final = 2
 """With a process's number, the clock of its CPU time (``clock_getcpuclockid``): CPUCLOCK_SCHED."""
@@ -254,10 +257,16 @@ def _used() -> float:
 
 
 def _once(folder: Path, stack: str, seed: int) -> tuple[int, float]:
-    """Trains a stack, unless a run that was stopped has done so in this folder."""
+    """Trains a stack, unless a run that was stopped has done so in this folder; the least CPU time of a few where they are short.
+
+    What else the machine does makes a training dearer, never cheaper.
+    """
     file = folder / f"{stack}.json"
     if not file.exists():
-        file.write_text(json.dumps(_apart(trained_stack, folder, stack, seed)))
+        rows, seconds = _apart(trained_stack, folder, stack, seed)
+        for _ in range(TRAININGS - 1 if seconds < SHORT_S else 0):
+            seconds = min(seconds, _apart(trained_stack, folder, stack, seed)[1])
+        file.write_text(json.dumps((rows, seconds)))
     rows, seconds = json.loads(file.read_text())
     return int(rows), float(seconds)
 
