@@ -23,6 +23,7 @@ from benchmarks import (  # noqa: E402
     control_day,
     control_slate,
     launch_characteristics,
+    launch_layers,
 )
 
 RESULTS = Path(__file__).resolve().parents[1] / ".bench"
@@ -54,7 +55,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one rate, two seconds: whether it runs, not how fast")
     parser.add_argument(
-        "--only", choices=("request", "training", "control", "control-day", "launch", "capacity"), help="one of them"
+        "--only",
+        choices=("request", "training", "control", "control-day", "launch", "launch-layers", "capacity"),
+        help="one of them",
     )
     asked = parser.parse_args()
     found: dict[str, Any] = {"machine": machine()}
@@ -66,6 +69,7 @@ def main() -> None:
         ("control", control_slate),
         ("control-day", control_day),
         ("launch", launch_characteristics),
+        ("launch-layers", launch_layers),
         ("capacity", capacity_numbers),
     ):
         if asked.only in (None, name):
