@@ -69,3 +69,56 @@ def test_what_cannot_be_told_is_refused() -> None:
     new = np.arange(64)[:, None] % 2 == 1
     with pytest.raises(LaunchError, match="mean of 0"):
         layer_effects(("a",), new, np.where(new[:, 0], 1.0, 0.0))
+
+
+def test_harm_of_two_together_that_is_hardly_seen_is_never_laid_on_one_alone() -> None:
+    """Half of it may be seen while the pair is not; who is named then is not said to have harmed by itself."""
+    told = [blame(made(seed, {}, together=-0.11)) for seed in range(200)]
+    assert sum(bool(one.layer) for one in told) > 20
+    assert sum(one.alone for one in told) <= 0.05 * 200
+    assert all("only beside the new" in one.sentence for one in told if one.layer and not one.alone)
+    assert all(blame(made(seed, {"value": -0.2})).alone for seed in range(20))
+
+
+def lopsided(keep: float) -> LayerEffects:
+    """One arm lost a part of its units on the way."""
+    arms = np.arange(8_000) % 16
+    arms = arms[(arms != 5) | (np.random.default_rng(1).random(8_000) < keep)]
+    new = (arms[:, None] >> np.arange(4)) & 1
+    return layer_effects(LAYERS, new, 1 - 0.5 * new[:, 2] + np.random.default_rng(2).normal(0, 0.1, len(arms)))
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.5])
+def test_a_broken_split_names_nobody_and_shows_nothing(keep: float) -> None:
+    broken = lopsided(keep)
+    assert (broken.layers, broken.pairs, broken.beside) == ({}, {}, {})
+    assert broken.ratio.alarm
+    assert blame(broken).layer == ""
+    assert "not split over the 16 arms as promised" in blame(broken).sentence
+    assert blame(lopsided(1.0)).layer == "value"
+
+
+def test_shares_that_were_promised_unequal_are_no_broken_split() -> None:
+    rng = np.random.default_rng(3)
+    shares = [0.4, *[0.04] * 15]
+    arms = rng.choice(16, 8_000, p=shares)
+    new = (arms[:, None] >> np.arange(4)[::-1]) & 1  # as the design lists its arms: the last layer turns fastest
+    y = 1 + rng.normal(0, 0.2, len(arms)) - 0.3 * new[:, 1]
+    assert layer_effects(LAYERS, new, y).ratio.alarm
+    assert blame(layer_effects(LAYERS, new, y, shares=shares)).layer == "model"
+
+
+def test_what_was_known_before_narrows_intervals_whatever_its_unit() -> None:
+    rng = np.random.default_rng(4)
+    new = (rng.permutation(np.arange(1_600) % 16)[:, None] >> np.arange(4)) & 1
+    own, taste = rng.gamma(4.0, 0.25, (2, 1_600))
+    y = own + taste + rng.normal(0, 0.2, 1_600)
+    plain, one = layer_effects(LAYERS, new, y), layer_effects(LAYERS, new, y, own)
+    both = layer_effects(LAYERS, new, y, np.column_stack([1e6 + 1e5 * own, 1e-6 * taste, np.full(1_600, 3.0), own]))
+    widths = [found.layers["model"].high - found.layers["model"].low for found in (plain, one, both)]
+    assert widths == sorted(widths, reverse=True)
+    assert (plain.explained, one.explained) == (0.0, pytest.approx(0.46, abs=0.05))
+    assert both.explained == pytest.approx(1 - 0.04 / 0.54, abs=0.02)
+    nothing = layer_effects(LAYERS, new, y, np.full(1_600, 1e9))
+    assert nothing.explained == pytest.approx(0.0, abs=1e-12)
+    assert nothing.layers["model"].mid == pytest.approx(plain.layers["model"].mid)
