@@ -239,6 +239,7 @@ def test_every_served_slate_is_in_the_log(client, whole):
     stored = [decode_impression(row.payload) for row in whole.live.log.read(0, 100_000, "impression")]
     (record,) = [one for one in stored if one.request_id == 987_654]
     assert record.ids().tolist() == ids(answer)
+    assert record.timings_ms["total"] > 0
     assert record.array("predictions").shape == (3, 1)
     assert record.array("features")[:, 0].tolist() == [one - 100 for one in ids(answer)]
 

@@ -106,7 +106,7 @@ class Service:
             self.launched.shown(served, request)
             self.meters.ranked(slate, seconds, stages=not served.by_legacy)
             return
-        self.live.remember(request, slate)
+        self.live.remember(request, slate, timings_ms={"total": seconds * 1e3})
         if self.mirror is not None:
             self.mirror.offer(request, slate)
         self.meters.ranked(slate, seconds)
