@@ -1,4 +1,4 @@
-"""Which layer did it: false names, coverage, power, harm of two together, heavy tails and unequal arms, on made experiments.
+"""Which layer did it: false names, coverage, power, harm of two together, a half of the arms, a broken split; made experiments.
 
 ``python -m benchmarks --only launch-layers``. Every run makes users anew and asks the library itself: nothing is a twin of it. A
 user's outcome is an own level (gamma, a spread of one half of its mean) times what the layers change, and noise of .3 of the mean
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mainstem.launch.characteristic import SLACK, Characteristic, false_rate, share
+from mainstem.launch.layer_design import LayerDesign
 from mainstem.launch.layers import LayerEffects, blame, layer_effects
 from mainstem.stacks.swapped import LAYERS
 
@@ -26,10 +27,17 @@ LOSSES: Final = (0.02, 0.05, 0.1, 0.2)
 PROMISED: Final = {(960, 0.2): 0.95, (4_000, 0.1): 0.95, (16_000, 0.05): 0.95}
 """The least power that is promised, by users and loss, with what was known before; all else is for comparison."""
 TOGETHER: Final = (
-    (960, 0.5, False), (4_000, 0.2, False), (16_000, 0.1, False),
-    (960, 0.11, True), (4_000, 0.055, True), (16_000, 0.028, True),
-)  # fmt: skip
-"""Harm that two layers do only together: users, loss, and whether it is so small that it is hardly seen."""
+    (960, 0.5, False, False),
+    (4_000, 0.2, False, False),
+    (16_000, 0.1, False, False),
+    (960, 0.5, False, True),
+    (960, 0.11, True, False),
+    (4_000, 0.055, True, False),
+    (16_000, 0.028, True, False),
+    (960, 0.11, True, True),
+)
+"""Harm that two layers do only together: users, loss, whether it is hardly to be seen, and whether a half of the arms is served."""
+FULL: Final = LayerDesign.full(LAYERS)
 Floats = NDArray[np.float64]
 
 
@@ -44,6 +52,8 @@ class Made:
         tail: Spread of the logarithm of a user's own level; 0 makes it gamma.
         unequal: Whether the old stack's arm has half of all users, and each other arm its share of the rest.
         known: Whether the own level is known from before.
+        half: Whether only the half of all arms is served that tells layers apart.
+        lost: The share of the last arm's users that are lost on the way.
     """
 
     users: int
@@ -52,18 +62,27 @@ class Made:
     tail: float = 0.0
     unequal: bool = False
     known: bool = True
+    half: bool = False
+    lost: float = 0.0
 
     def draw(self, rng: np.random.Generator) -> LayerEffects:
         """The effects that one experiment of this kind shows."""
-        arms = np.arange(1 << len(LAYERS))
-        at = rng.permutation(np.arange(self.users) % len(arms))
-        if self.unequal:
-            at = np.where(rng.random(self.users) < 0.5, 0, rng.integers(1, len(arms), self.users))
-        new = ((arms[:, None] >> np.arange(len(LAYERS))) & 1)[at]
-        own = rng.gamma(4.0, 0.25, self.users) if not self.tail else _heavy(rng, self.tail, self.users)
+        design = LayerDesign.half(LAYERS) if self.half else FULL
+        at = self._arms(rng, len(design.arms))
+        new, users = np.array(design.arms)[at], len(at)
+        own = rng.gamma(4.0, 0.25, users) if not self.tail else _heavy(rng, self.tail, users)
         change = new @ [self.changes.get(name, 0.0) for name in LAYERS] + self.together * new[:, 0] * new[:, 1]
-        outcomes = own * (1 + change) + rng.normal(0, 0.3, self.users)
-        return layer_effects(LAYERS, new, outcomes, own if self.known else None)
+        outcomes = own * (1 + change) + rng.normal(0, 0.3, users)
+        rest = 0.5 / (len(design.arms) - 1)
+        shares = [0.5, *[rest] * (len(design.arms) - 1)] if self.unequal else None
+        return layer_effects(design, new, outcomes, own if self.known else None, shares=shares)
+
+    def _arms(self, rng: np.random.Generator, arms: int) -> NDArray[np.int64]:
+        """Every user's, by chance as in a real launch."""
+        at = rng.integers(0, arms, self.users)
+        if self.unequal:
+            at = np.where(rng.random(self.users) < 0.5, 0, rng.integers(1, arms, self.users))
+        return at[(at < arms - 1) | (rng.random(self.users) >= self.lost)]
 
 
 def _heavy(rng: np.random.Generator, tail: float, users: int) -> Floats:
@@ -84,6 +103,8 @@ NOTHING_WRONG: Final = {
     "4,000 users, heavy tail": Made(4_000, tail=1.5, known=False),
     "4,000 users, heavy tail, known before": Made(4_000, tail=1.5),
     "4,000 users, half of them in one arm": Made(4_000, unequal=True),
+    "960 users, 8 of 16 arms": Made(960, half=True),
+    "4,000 users, 8 of 16 arms": Made(4_000, half=True),
 }
 """Kinds of experiments in which no layer does harm."""
 
@@ -94,40 +115,89 @@ def false_names(runs: int) -> Iterator[Characteristic]:
         named = held = 0
         for found in drawn(kind, runs, number):
             named += bool(blame(found).layer)
-            held += all(one.low <= kind.changes.get(layer, 0.0) <= one.high for layer, one in found.layers.items())
+            held += _all_hold(found, kind.changes)
         yield false_rate("nothing wrong", f"a layer is named: {name}", named, runs, 0.05)
         yield _covered("nothing wrong", f"all intervals hold: {name}", held, runs)
 
 
 def power(runs: int) -> Iterator[Characteristic]:
-    """How often is the layer named that costs so much, and how often another one?"""
+    """How often is the layer named that costs so much, how often as by itself, and how often another one?"""
     for number, (users, loss) in enumerate((users, loss) for users in SIZES for loss in LOSSES):
-        right = wrong = held = 0
+        right = wrong = alone = held = 0
         for found in drawn(Made(users, {"value": -loss}), runs, 100 + number):
-            name = blame(found).layer
-            right, wrong = right + (name == "value"), wrong + (name not in ("", "value"))
-            held += found.layers["value"].low <= -loss <= found.layers["value"].high
-        told = f"{loss:.0%} by one layer, {users:,} users"
-        least = PROMISED.get((users, loss), -np.inf)
-        yield share("power", f"named: {told}", right, runs, low=least)
-        yield false_rate("power", f"another is named: {told}", wrong, runs, 0.05)
-        yield _covered("power", f"its interval holds: {told}", held, runs)
+            told = blame(found)
+            right, wrong = right + (told.layer == "value"), wrong + (told.layer not in ("", "value"))
+            alone += told.layer == "value" and told.alone
+            held += _all_hold(found, {"value": -loss})
+        what = f"{loss:.0%} by one layer, {users:,} users"
+        yield share("power", f"named: {what}", right, runs, low=PROMISED.get((users, loss), -np.inf))
+        yield share("power", f"named as by itself: {what}", alone, runs)
+        yield false_rate("power", f"another is named: {what}", wrong, runs, 0.05)
+        yield _covered("power", f"all intervals hold: {what}", held, runs)
+
+
+COMPARED: Final = {
+    "as it is": Made(1_600, {"value": -0.08}),
+    "nothing known before": Made(1_600, {"value": -0.08}, known=False),
+    "8 of 16 arms": Made(1_600, {"value": -0.08}, half=True),
+    "half of all users in one arm": Made(1_600, {"value": -0.08}, unequal=True),
+    "heavy tail": Made(1_600, {"value": -0.08}, tail=1.5, known=False),
+    "heavy tail, known before": Made(1_600, {"value": -0.08}, tail=1.5),
+}
+"""What makes a loss of 8 % by one layer easy or hard to see."""
+
+
+def compared(runs: int) -> Iterator[Characteristic]:
+    """Power and width of the interval for one loss, in other ways."""
+    for number, (name, kind) in enumerate(COMPARED.items()):
+        found = list(drawn(kind, runs, 300 + number))
+        named = sum(blame(one).layer == "value" for one in found)
+        yield share("in other ways", f"named: 8% by one layer, 1,600 users, {name}", named, runs)
+        reach = np.array([one.layers["value"].high - one.layers["value"].mid for one in found])
+        yield _mean("in other ways", f"reach of its interval, {name}", reach)
+        if kind.known and not kind.tail and not kind.half and not kind.unequal:
+            gain = np.array([one.explained for one in found])
+            yield _mean("in other ways", "share of the noise that was known before (.735 is there to find)", gain)
 
 
 def together(runs: int) -> Iterator[Characteristic]:
-    """Of harm that two do only together nobody may be named: each shows half of it by itself.
+    """Of harm that two do only together nobody may be named as having harmed by itself: each shows half of it.
 
     The small losses are the worst there are: a half is about as often seen as not.
     """
-    for number, (users, loss, worst) in enumerate(TOGETHER):
-        named = both = 0
-        for found in drawn(Made(users, together=-loss), runs, 200 + number):
+    for number, (users, loss, worst, half) in enumerate(TOGETHER):
+        named = alone = both = 0
+        for found in drawn(Made(users, together=-loss, half=half), runs, 200 + number):
             told = blame(found)
-            named, both = named + bool(told.layer), both + ("together" in told.sentence)
-        what = f"{loss:.0%} by two together, {users:,} users"
+            named, alone = named + bool(told.layer), alone + told.alone
+            both += not told.layer and "together" in told.sentence
+        what = f"{loss:.1%} by two together, {users:,} users" + (", 8 of 16 arms" if half else "")
         name = f"one of them is named: {what}"
         yield share("two together", name, named, runs) if worst else false_rate("two together", name, named, runs, 0.05)
+        yield false_rate("two together", f"named as by itself: {what}", alone, runs, 0.05)
         yield share("two together", f"the pair is told: {what}", both, runs)
+
+
+def broken(runs: int) -> Iterator[Characteristic]:
+    """A split that is not as promised must be seen before anything is said; a healthy one must not be called broken."""
+    for number, users in enumerate(SIZES):
+        alarms = sum(one.ratio.alarm for one in drawn(Made(users), runs, 400 + number))
+        yield false_rate("split", f"called broken though it is not: {users:,} users", alarms, runs, 0.001)
+    for number, (users, lost, least) in enumerate(LOST):
+        alarms = sum(one.ratio.alarm for one in drawn(Made(users, lost=lost), runs, 410 + number))
+        yield share("split", f"found broken: one arm lost {lost:.0%}, {users:,} users", alarms, runs, low=least)
+
+
+LOST: Final = ((960, 1.0, 0.95), (4_000, 0.5, 0.95), (4_000, 0.3, -np.inf), (16_000, 0.3, 0.95), (16_000, 0.2, -np.inf))
+"""What an arm loses: users, share, and how often it must be found."""
+
+
+def _mean(topic: str, name: str, values: Floats) -> Characteristic:
+    return Characteristic(topic, name, float(values.mean()), float(values.std() / np.sqrt(len(values))))
+
+
+def _all_hold(found: LayerEffects, changes: Mapping[str, float]) -> bool:
+    return all(one.low <= changes.get(layer, 0.0) <= one.high for layer, one in found.layers.items())
 
 
 def _covered(topic: str, name: str, hits: int, runs: int) -> Characteristic:
@@ -137,8 +207,8 @@ def _covered(topic: str, name: str, hits: int, runs: int) -> Characteristic:
 
 def run(*, quick: bool = False) -> dict[str, Any]:
     """Every part; ``quick`` shows whether it runs."""
-    runs, started = (100, 40) if quick else (1_000, 400), time.process_time()
-    found = [*false_names(runs[0]), *power(runs[1]), *together(runs[1])]
+    runs, started = (100, 40) if quick else (1_000, 300), time.process_time()
+    found = [*false_names(runs[0]), *power(runs[1]), *compared(runs[1]), *together(runs[1]), *broken(runs[1])]
     return {
         "rows": [one.as_row() | {"met": one.met} for one in found],
         "runs": runs,
@@ -149,7 +219,7 @@ def run(*, quick: bool = False) -> dict[str, Any]:
 
 def lines(found: dict[str, Any]) -> list[str]:
     """As people read it."""
-    widths = {"topic": 14, "what": 66, "measured": 10, "m.c. s.d.": 10, "target": 20, "": 8}
+    widths = {"topic": 14, "what": 74, "measured": 10, "m.c. s.d.": 10, "target": 20, "": 8}
     out = ["Which layer did it", ""]
     out += ["  ".join(name.ljust(width) for name, width in widths.items()).rstrip()]
     out += ["  ".join(str(row[name]).ljust(width) for name, width in widths.items()).rstrip() for row in found["rows"]]

@@ -13,7 +13,7 @@ from mainstem.base.errors import LaunchError
 from mainstem.launch.layer_design import LayerDesign
 from mainstem.launch.layers import LayerEffects, blame, layer_effects
 
-LAYERS = ("retrieval", "model", "value", "control")
+LAYERS: tuple[str, ...] = ("retrieval", "model", "value", "control")
 EVERY = tuple(product((False, True), repeat=4))
 CHANGES = st.lists(st.floats(-0.05, 0.05), min_size=4, max_size=4)
 PAIRS = st.lists(st.floats(-0.05, 0.05), min_size=6, max_size=6)
@@ -53,9 +53,13 @@ def test_any_arms_are_refused_or_show_each_layer_as_it_is(
         if error.code != "launch-140":
             raise
         return
-    mixed = [pair for one in design.mixed for pair in one.pairs]
+    mixed = [pair for one in design.mixed for pair in one]
     assert sorted(mixed) == sorted(combinations(LAYERS, 2))
-    found = exact(design, own, pairs)
+    found, change = exact(design, own, pairs), dict(zip(combinations(LAYERS, 2), pairs, strict=True))
+    for one in design.mixed:
+        assert [found.pairs[pair].mid for pair in one] == pytest.approx(
+            [sum(change[pair] for pair in one)] * len(one), abs=1e-8
+        )
     for at, layer in enumerate(LAYERS):
         averaged = own[at] + sum(pairs[n] / 2 for n, pair in enumerate(combinations(range(4), 2)) if at in pair)
         assert found.layers[layer].mid == pytest.approx(averaged, abs=1e-8)

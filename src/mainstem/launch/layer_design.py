@@ -22,19 +22,6 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Mixed:
-    """Pairs of layers that a design shows as one number; a pair alone when it is told apart.
-
-    Attributes:
-        pairs: The first stands for all.
-        signs: Of each pair: 1 where it counts as the first does, -1 where it counts against it.
-    """
-
-    pairs: tuple[Pair, ...]
-    signs: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class LayerDesign:
     """Combinations of layers, each an arm.
 
@@ -49,7 +36,8 @@ class LayerDesign:
 
     layers: tuple[str, ...]
     arms: tuple[tuple[bool, ...], ...]
-    mixed: tuple[Mixed, ...] = field(init=False)
+    mixed: tuple[tuple[Pair, ...], ...] = field(init=False)
+    """Pairs of layers that are one number, the sum of theirs; a pair alone when it is told apart."""
     matrix: Floats = field(init=False, repr=False, compare=False)
     """What stands for the mean, each layer and each of ``mixed`` in each arm. Shapes: ``[arms, 1 + layers + mixed]``."""
 
@@ -62,7 +50,7 @@ class LayerDesign:
             )
         sides = np.where(arms, 0.5, -0.5)
         mixed = _mixed(self.layers, sides)
-        columns = [_together(sides, self._places(one.pairs[0])) for one in mixed]
+        columns = [_together(sides, self._places(one[0])) for one in mixed]
         matrix = np.column_stack([np.ones(len(arms)), sides, *columns])
         object.__setattr__(self, "mixed", mixed)
         object.__setattr__(self, "matrix", matrix)
@@ -94,7 +82,7 @@ class LayerDesign:
     @property
     def not_told_apart(self) -> tuple[str, ...]:
         """In words, which effects are one number: the pairs."""
-        return tuple(" = ".join(" and ".join(pair) for pair in one.pairs) for one in self.mixed if len(one.pairs) > 1)
+        return tuple(" = ".join(" and ".join(pair) for pair in one) for one in self.mixed if len(one) > 1)
 
     def arm_of(self, new: ArrayLike) -> NDArray[np.int64]:
         """The arm of each unit, by which layers were new; -1 where the design has no such arm.
@@ -122,16 +110,12 @@ class LayerDesign:
         )
 
 
-def _mixed(layers: Sequence[str], sides: Floats) -> tuple[Mixed, ...]:
-    """Pairs whose columns are the same, but for the sign."""
-    groups: dict[bytes, list[tuple[Pair, int]]] = {}
+def _mixed(layers: Sequence[str], sides: Floats) -> tuple[tuple[Pair, ...], ...]:
+    """Pairs whose columns are the same; no two are opposite, because all stand alike in the arm of the old stack."""
+    groups: dict[bytes, list[Pair]] = {}
     for a, b in combinations(range(len(layers)), 2):
-        column = _together(sides, (a, b))
-        sign = 1 if column[0] > 0 else -1
-        groups.setdefault((sign * column).tobytes(), []).append(((layers[a], layers[b]), sign))
-    return tuple(
-        Mixed(tuple(pair for pair, _ in one), tuple(sign * one[0][1] for _, sign in one)) for one in groups.values()
-    )
+        groups.setdefault(_together(sides, (a, b)).tobytes(), []).append((layers[a], layers[b]))
+    return tuple(tuple(pairs) for pairs in groups.values())
 
 
 def _together(sides: Floats, places: tuple[int, int]) -> Floats:

@@ -111,7 +111,7 @@ def layer_effects(
         )
     shown = design.matrix[arm]
     fit = _least_squares(shown if x is None else np.column_stack([shown, x]), y)
-    explained = 0.0 if x is None else 1.0 - fit.left / max(_least_squares(shown, y).left, np.finfo(float).tiny)
+    explained = 0.0 if x is None else 1.0 - fit.left / max(_left(shown, y), np.finfo(float).tiny)
     return _told(design, fit, alpha, ratio, explained)
 
 
@@ -133,12 +133,11 @@ def blame(effects: LayerEffects, direction: str = "up") -> Blame:
     name = min(harmful, key=lambda one: sign * harmful[one].mid)
     found = harmful[name]
     worse = {
-        one.pairs: effects.pairs[one.pairs[0]]
-        for one in effects.design.mixed
-        if any(
-            name in pair and _harms(effects.pairs[pair], sign) and sign * effects.pairs[pair].mid < sign * found.mid
-            for pair in one.pairs
-        )
+        pairs: one
+        for pairs in effects.design.mixed
+        if any(name in pair for pair in pairs)
+        and _harms(one := effects.pairs[pairs[0]], sign)
+        and sign * one.mid < sign * found.mid
     }
     if worse:
         pairs = min(worse, key=lambda one: sign * worse[one].mid)
@@ -213,6 +212,11 @@ def _least_squares(design: Floats, y: Floats) -> _Fit:
     return _Fit(fitted, inner @ (scaled.T @ scaled) @ inner * spare, float(missed @ missed), len(y))
 
 
+def _left(design: Floats, y: Floats) -> float:
+    fitted = np.linalg.pinv(design.T @ design, hermitian=True) @ (design.T @ y)
+    return float(((y - design @ fitted) ** 2).sum())
+
+
 def _told(design: LayerDesign, fit: _Fit, alpha: float, ratio: SampleRatio, explained: float) -> LayerEffects:
     """Effects as shares of the old stack's mean, whose own noise counts."""
     k, wide = len(design.layers), design.matrix.shape[1]
@@ -235,18 +239,14 @@ def _told(design: LayerDesign, fit: _Fit, alpha: float, ratio: SampleRatio, expl
         return Interval(mid - reach, mid, mid + reach, 1 - alpha, fit.units, SOURCE)
 
     # Both new, less each alone, is twice the coefficient of a column that is half where they are alike.
-    places = {
-        pair: (1 + k + at, float(sign))
-        for at, one in enumerate(design.mixed)
-        for pair, sign in zip(one.pairs, one.signs, strict=True)
-    }
+    places = {pair: 1 + k + at for at, pairs in enumerate(design.mixed) for pair in pairs}
     main = {name: 1 + at for at, name in enumerate(design.layers)}
     return LayerEffects(
         layers={name: interval({at: 1.0}, k) for name, at in main.items()},
-        pairs={pair: interval({at: 2 * sign}, len(design.mixed)) for pair, (at, sign) in places.items()},
+        pairs={pair: interval({at: 2.0}, len(design.mixed)) for pair, at in places.items()},
         beside={
-            (layer, other): interval({main[layer]: 1.0, at: -sign}, k)
-            for pair, (at, sign) in places.items()
+            (layer, other): interval({main[layer]: 1.0, at: -1.0}, k)
+            for pair, at in places.items()
             for layer, other in (pair, pair[::-1])
         },
         old=old,
