@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from mainstem.cli.options import HERE, AsJson, Folder
+from mainstem.cli.options import HERE, AsJson, Folder, Quiet
 from mainstem.cli.terminal import NO, Terminal, table
 
 app = typer.Typer(no_args_is_help=True, help="What was measured: the records that gates of the program go by.")
@@ -79,6 +79,44 @@ def add(
     one = Evidence(kind=kind, about=about, value=value, at=_time(at), source=source, file=held, made=made, note=note)
     (done,) = append_evidence(Workspace.open(workspace), one)
     Terminal(as_json=as_json).answer(msgspec.to_builtins(done), f"{done.id}: {done.what} is {done.value:g}")
+
+
+@app.command()
+def slo(
+    file: Annotated[Path, typer.Argument(help="An OpenSLO file whose metric sources are of the type mainstem.")],
+    to_newest: Annotated[
+        bool, typer.Option("--to-newest", help="The window ends at the newest answer, not now, and counts as that old.")
+    ] = False,
+    least: Annotated[
+        int | None, typer.Option(min=1, help="How many answers are enough. Default: so many that five may be bad.")
+    ] = None,
+    workspace: Folder = HERE,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measures an OpenSLO file on what our server wrote down, and records it for its gates. Exit code 3 when one is missed.
+
+    One call, for cron. What the log cannot tell is refused, and nothing is recorded.
+    """
+    from mainstem.workspace.evidence_slo import measure_slo, slo_measured
+    from mainstem.workspace.layout import Workspace
+
+    place, terminal = Workspace.open(workspace), Terminal(as_json=as_json, quiet=quiet)
+    with terminal.step("answers") as step:
+        found = measure_slo(place, file, to_newest=to_newest, least=least, progress=step.progress)
+        step.outcome = f"{len(found)} objectives"
+    records = slo_measured(place, file, found)
+    told = [
+        msgspec.to_builtins(record) | {"target": one.objective.target, "met": one.met, "budget_left": one.budget_left}
+        for record, one in zip(records, found, strict=True)
+    ]
+    lines = [
+        f"{record.id}: {record.what} is {record.value:.6g}, {'met' if one.met else 'missed'}: {one.sentence}"
+        for record, one in zip(records, found, strict=True)
+    ]
+    terminal.answer(told, "\n".join(lines))
+    if not all(one.met for one in found):
+        raise typer.Exit(NO)
 
 
 def _time(given: str) -> datetime:

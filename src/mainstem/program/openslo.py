@@ -26,14 +26,20 @@ def gates_of_slo(text: str, where: str) -> list[dict[str, Any]]:
         ProgramError: It is no YAML, holds no SLO, or an objective has no target between 0 and 1 (``program-060``), with the
             line or the place; or no YAML reader is installed (``program-061``).
     """
+    return [gate for at, one in slo_objects(text, where) if one.get("kind") == "SLO" for gate in objectives_of(one, at)]
+
+
+def slo_objects(text: str, where: str) -> list[tuple[str, dict[str, Any]]]:
+    """Every object of a file with its place, of which at least one is an SLO.
+
+    Raises:
+        ProgramError: It is no YAML or holds no SLO (``program-060``), or no YAML reader is installed (``program-061``).
+    """
     objects = [
         one for document in _documents(text, where) for one in (document if isinstance(document, list) else [document])
     ]
-    out: list[dict[str, Any]] = []
-    for at, one in enumerate(objects, 1):
-        if isinstance(one, dict) and one.get("kind") == "SLO":
-            out += _objectives(one, f"{where}, object {at}")
-    if not out:
+    out = [(f"{where}, object {at}", one) for at, one in enumerate(objects, 1) if isinstance(one, dict)]
+    if not any(one.get("kind") == "SLO" for _, one in out):
         raise _refused(f"{where} holds no object of the kind SLO")
     return out
 
@@ -134,7 +140,8 @@ def _refuse_twice(node: Any, where: str, seen: set[int]) -> None:
             _refuse_twice(inner, where, seen)
 
 
-def _objectives(slo: dict[str, Any], where: str) -> list[dict[str, Any]]:
+def objectives_of(slo: dict[str, Any], where: str) -> list[dict[str, Any]]:
+    """The gates of one SLO: ``about`` and ``at_least`` of each of its objectives, as ``gates_of_slo``."""
     if slo.get("apiVersion") not in VERSIONS:
         raise _refused(f"{where} is of {slo.get('apiVersion')!r}, expected {' or '.join(VERSIONS)}")
     metadata, spec = slo.get("metadata"), slo.get("spec")
