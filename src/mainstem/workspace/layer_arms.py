@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from mainstem.base.errors import LaunchError, did_you_mean
@@ -15,10 +16,11 @@ from mainstem.base.request import Request
 from mainstem.data.log import Log, read_log
 from mainstem.data.world import World
 from mainstem.launch.assignment import Launch, shares
+from mainstem.launch.layer_design import LayerDesign
 from mainstem.launch.layers import Blame, LayerEffects, blame, layer_effects
 from mainstem.launch.standing import LayerPart
 from mainstem.stacks.stage import Stack
-from mainstem.stacks.swapped import Swapped, layer_groups, swaps
+from mainstem.stacks.swapped import Swapped, layer_groups
 from mainstem.workspace.layout import Workspace
 from mainstem.workspace.platform import open_stack
 from mainstem.workspace.students import PORTS, day_after
@@ -26,6 +28,8 @@ from mainstem.workspace.students import PORTS, day_after
 REQUESTS: Final = 2
 """Requests of each user."""
 STEP_MS: Final = 60_000
+FEW: Final = 10.0
+"""Items of the average user that are added to each user's own, so that who was shown little is taken to be like the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,7 @@ class LayersTold:
 
     Attributes:
         groups: Layers that were swapped together.
-        effects: By metric.
+        effects: By metric, with what users did before the experiment as a covariate.
         blame: By the first metric.
     """
 
@@ -43,6 +47,12 @@ class LayersTold:
     groups: tuple[str, ...]
     effects: dict[str, LayerEffects]
     blame: Blame
+
+    @property
+    def sentence(self) -> str:
+        """Who is to blame, and how much of the noise was known before."""
+        gone = next(iter(self.effects.values())).explained
+        return f"{self.blame.sentence} (what users did before explained {gone:.0%} of the noise)"
 
     @property
     def parts(self) -> tuple[LayerPart, ...]:
@@ -64,6 +74,7 @@ def layers_of(
     *,
     metrics: Sequence[str] = ("long_view", "click"),
     users: int = 1_600,
+    half: bool = False,
 ) -> LayersTold:
     """What did each layer of the workspace's new stack change on a surface?
 
@@ -76,19 +87,26 @@ def layers_of(
         progress: Told how much is done, and what.
         metrics: Heads, a share of items shown; the first one names the layer.
         users: Each is served by one combination.
+        half: Serve only the half of all combinations that tells layers apart.
 
     Raises:
-        LaunchError: There is no such legacy stack to port (``launch-083``), or the arms are too small (``launch-101``).
+        LaunchError: There is no such legacy stack to port (``launch-083``), the arms are too small (``launch-101``), or a half of
+            them cannot tell this pair of stacks' layers apart (``launch-140``).
     """
     log = read_log(workspace.log)
     old, new = _port(workspace, legacy, log), open_stack(workspace, log)
     groups = layer_groups(old, new)
-    arms = [Swapped(old, new, which) for which in swaps(groups)]
+    names = tuple(" and ".join(group) for group in groups)
+    design = LayerDesign.half(names) if half else LayerDesign.full(names)
+    arms = [
+        Swapped(
+            old, new, frozenset(layer for group, taken in zip(groups, arm, strict=True) if taken for layer in group)
+        )
+        for arm in design.arms
+    ]
     asked = np.random.default_rng(seed).permutation(world.people.user_ids)[:users]
-    codes = Launch(
-        f"layers-{surface}", shares({f"{n}": 1 / len(arms) for n in range(len(arms))}), layer="layers"
-    ).assign(asked)
-    codes = np.maximum(codes, 0)
+    arm_of = Launch(f"layers-{surface}", shares({f"{n}": 1 / len(arms) for n in range(len(arms))}), layer="layers")
+    codes = np.maximum(arm_of.assign(asked), 0)
     begin_ms = int(log.impressions["time_ms"].max() or 0) + STEP_MS  # type: ignore[arg-type]
     sums = np.zeros((len(asked), len(HEADS) + 1))
     for row, (user, code) in enumerate(zip(asked.tolist(), codes.tolist(), strict=True)):
@@ -99,11 +117,38 @@ def layers_of(
             sums[row] += _answered(world, arms[code], request)
         if row % 50 == 0:
             progress(row / len(asked), f"layers of {surface}")
-    which = np.array([[group[0] in arm.from_new for group in groups] for arm in arms])[codes]
-    names = tuple(" and ".join(group) for group in groups)
-    shown = np.maximum(sums[:, -1], 1)
-    effects = {one: layer_effects(names, which, sums[:, HEADS.index(one)] / shown) for one in metrics}
+    which, shown = np.array(design.arms)[codes], np.maximum(sums[:, -1], 1)
+    effects = {
+        one: layer_effects(
+            design, which, sums[:, HEADS.index(one)] / shown, before(log.impressions, asked, surface, one)
+        )
+        for one in metrics
+    }
     return LayersTold(surface, legacy, names, effects, blame(effects[metrics[0]]))
+
+
+def before(impressions: pl.DataFrame, users: NDArray[np.int64], surface: str, head: str) -> NDArray[np.float64]:
+    """How much of what they were shown did users act on, on the surface and on all of them?
+
+    Args:
+        impressions: Of a log that ends before the experiment.
+        users: Any; one that the log does not know is taken for the average.
+        surface: Where.
+        head: Which act.
+
+    Shapes: answer ``[users, 2]``.
+    """
+    told = impressions.filter(pl.col(head).is_not_null())
+    return np.column_stack(
+        [_shares(told.filter(pl.col("surface") == surface), users, head), _shares(told, users, head)]
+    )
+
+
+def _shares(told: pl.DataFrame, users: NDArray[np.int64], head: str) -> NDArray[np.float64]:
+    mean = float(told[head].mean() or 0.0)  # type: ignore[arg-type]
+    mine = told.group_by(pl.col("user_id").cast(pl.Int64)).agg(done=pl.col(head).sum().cast(pl.Float64), items=pl.len())
+    asked = pl.DataFrame({"user_id": users}).join(mine, on="user_id", how="left", maintain_order="left").fill_null(0)
+    return ((asked["done"] + FEW * mean) / (asked["items"] + FEW)).to_numpy()
 
 
 def _answered(world: World, arm: Swapped, request: Request) -> NDArray[np.float64]:

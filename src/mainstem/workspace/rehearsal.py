@@ -196,7 +196,7 @@ class Rehearsed:
         """One sentence: who landed, who was stopped, and where the fault was put."""
         ended = ", ".join(f"{one.surface} {one.state} ({one.reason})" for one in self.standing.surfaces)
         where = f"; {self.script.harmed} was broken in its {self.script.layer}" if self.script.harmed else ""
-        named = f", and found: {self.blamed.blame.sentence}" if self.blamed else ""
+        named = f", and found: {self.blamed.sentence}" if self.blamed else ""
         after = (
             f"; after the rollback the new stack answered {self.after_rollback[1]} of {self.after_rollback[0]} requests"
         )
