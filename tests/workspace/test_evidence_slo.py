@@ -16,10 +16,12 @@ from mainstem.base.settings import parse_settings
 from mainstem.cli.verbs import app
 from mainstem.data.records import Impression
 from mainstem.program.openslo_bound import bound_objectives
+from mainstem.program.plan_file import read_program
 from mainstem.store.event_log import IMPRESSION, EventLog
 from mainstem.workspace.evidence_log import held_evidence
 from mainstem.workspace.evidence_slo import SloMeasured, measure_slo, slo_measured
 from mainstem.workspace.layout import Workspace
+from mainstem.workspace.transition_written import bundled
 
 pytest.importorskip("yaml")
 
@@ -256,3 +258,12 @@ def test_shares_are_as_counted_one_by_one(tmp_path):
     took = draw.uniform(0.0, 300.0, 144)
     found = measured(tmp_path, [answer(NOW - timedelta(minutes=10 * at), float(ms)) for at, ms in enumerate(took)])
     assert found.good == sum(ms < 150.0 for ms in took)
+
+
+def test_the_bundled_promises_say_what_the_gates_of_the_migration_ask_for(tmp_path):
+    bundled(tmp_path)
+    program = read_program(tmp_path)
+    for surface in ("feed", "groups", "pages"):
+        (gate,) = [one for one in program.milestones[f"{surface}-live"].gates if one.kind == "slo"]
+        (one,) = bound_objectives((tmp_path / "slo" / f"{surface}.yaml").read_text(), surface)
+        assert (one.about, one.target, one.surface) == (gate.about, gate.at_least, surface)

@@ -70,7 +70,7 @@ def _copied(source: Traversable, target: Path) -> list[Path]:
         place = target / one.name
         if one.is_dir():
             made += _copied(one, place)
-        elif one.name.endswith(".toml") and not place.exists():
+        elif one.name.endswith((".toml", ".yaml")) and not place.exists():
             place.write_bytes(one.read_bytes())
             made.append(place)
     return made
