@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ from mainstem.base.errors import RequestError
 from mainstem.base.request import Request
 from mainstem.data.log import Log, read_log
 from mainstem.data.world import WorldSettings, make_world, write_world_log
-from mainstem.stacks.run import run
+from mainstem.stacks.run import run, score
 from mainstem.stacks.stage import Stack
 from mainstem.stacks.swapped import LAYERS, Swapped, layer_groups, swaps
+from mainstem.stacks.why import why
 from mainstem.workspace.layout import LEGACY, Workspace
 from mainstem.workspace.log import split
 from mainstem.workspace.platform import open_stack
@@ -55,13 +57,27 @@ def requests(stack: Stack, count: int = 25) -> list[Request]:
 
 @pytest.mark.parametrize("legacy", LEGACY)
 def test_whole_from_one_side_it_is_that_side(make: Make, legacy: str) -> None:
+    """Slate, trace and the reasons for an item, over requests that each move the memories for the next."""
     for which, name in ((frozenset[str](), legacy), (frozenset(LAYERS), "unified")):
         swapped, alone = Swapped(make(legacy), make("unified"), which), make(name)
-        for request in requests(alone):
-            found, expected = swapped.rank(request), run(alone, request, explain=False)
-            np.testing.assert_array_equal(found.item_ids, expected.item_ids)
-            np.testing.assert_array_equal(found.scores, expected.scores)
-            np.testing.assert_array_equal(found.propensities, expected.propensities)
+        dry = replace(alone, memories=(), claims=None)
+        for at, request in enumerate(requests(alone)):
+            ids = alone.catalog.items.ids
+            if at % 5 == 0:
+                request = replace(request, item_ids=np.array([*ids[at * 9 : at * 9 + 30], 2**62 + 1]))
+            if at % 6 == 0:
+                slate = run(dry, request)
+                for item in (int(slate.item_ids[-1]), int(ids[-1 - at]), 2**62 + 1):
+                    told, reason = swapped.explain(request, item), why(dry, slate, request, item)
+                    np.testing.assert_equal(asdict(replace(told, arm="")), asdict(reason))
+                    assert told.arm == swapped.name
+            found, expected = swapped.rank(request, explain=True), run(alone, request)
+            for one in ("item_ids", "scores", "propensities"):
+                np.testing.assert_array_equal(getattr(found, one), getattr(expected, one))
+            assert found.trace is not None
+            assert found.trace.layers == dict.fromkeys(LAYERS, name)
+            for one in {part.name for part in fields(found.trace)} - {"timings_ms", "layers", "served"}:
+                np.testing.assert_equal(getattr(found.trace, one), getattr(expected.trace, one))
 
 
 @pytest.mark.parametrize(("legacy", "arms"), [("content-first", 16), ("interest-first", 8)])
@@ -77,6 +93,47 @@ def test_every_combination_serves_and_each_layer_can_change_the_slate(make: Make
         assert all(slates[which])
     for group in groups:
         assert slates[frozenset(group)] != slates[frozenset()]
+
+
+@pytest.mark.parametrize("legacy", LEGACY)
+def test_every_combination_keeps_the_promises_of_a_stack(make: Make, legacy: str) -> None:
+    """Those of the remote protocol's suite that are about rankings, asked of the one stack that the layers make."""
+    old, new = make(legacy), make("unified")
+    asked = requests(new, 2)[0]
+    for which in swaps(layer_groups(old, new)):
+        arm = Swapped(old, new, which)
+        named = np.array([*new.catalog.items.ids[5:40:5], 2**62 + 1])
+        assert set(arm.rank(replace(asked, item_ids=named)).item_ids.tolist()) <= set(named.tolist())
+        assert not len(arm.rank(replace(asked, item_ids=np.empty(0, np.int64))).item_ids)
+        arm.rank(replace(asked, user_id=2**62 + 1))
+        for failure in ("safety", "features"):
+            arm.rank(replace(asked, failures=frozenset({failure})))
+        values, predictions = score(arm.stack, replace(asked, item_ids=named))
+        np.testing.assert_array_equal(score(arm.stack, replace(asked, item_ids=named))[0], values)
+        assert (np.isfinite(values).all(), len(values), len(predictions)) == (True, len(named), len(named))
+        slate = arm.rank(asked)
+        ids = slate.item_ids.tolist()
+        assert len(ids) == len(set(ids)) <= asked.count
+        with pytest.raises(RequestError, match="is not served by"):
+            arm.rank(replace(asked, surface="no-such-surface"))
+
+
+def test_the_trace_says_which_stack_each_layer_is_from_and_an_explanation_is_of_that_layer(make: Make) -> None:
+    old, new = make("content-first"), make("unified")
+    arm = Swapped(old, new, frozenset({"value", "control"}))
+    asked = requests(new, 1)[0]
+    told = arm.explain(asked, int(arm.rank(asked, explain=True).item_ids[0]))
+    trace = arm.rank(asked, explain=True).trace
+    assert trace is not None
+    assert trace.layers == {
+        "retrieval": "content-first", "model": "content-first", "value": "unified", "control": "unified",
+    }  # fmt: skip
+    assert trace.sources == tuple(one.name for one in old.sources)
+    assert (trace.feature_names, trace.heads) == (old.features.names, old.ranker.heads)
+    assert trace.rules == new.control.rules
+    assert list(trace.terms) == list(run(new, asked).trace.terms)  # type: ignore[union-attr]
+    assert (told.arm, told.outcome in ("shown", "filtered", "scored_too_low")) == ("value+control", True)
+    assert {one.rule.partition(":")[0] for one in told.rules} <= set(new.control.rules)
 
 
 def test_a_value_without_its_heads_and_a_layer_nobody_knows_are_refused(make: Make) -> None:

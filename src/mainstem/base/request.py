@@ -139,6 +139,8 @@ class Trace:
     """What makes the features computable again, where the stack's features tell it."""
     unmet: tuple[Unmet, ...] = ()
     """Quotas, spacings and counts that the slate keeps only as far as possible."""
+    layers: dict[str, str] = field(default_factory=dict)
+    """Which stack each layer is from, where a slate was made of the layers of two."""
 
     def reason(self, position: int) -> str:
         """Why the candidate is not on the slate: a rule's name, or ``kept``, ``not_ranked``, ``scored_too_low``."""

@@ -1,23 +1,36 @@
 """What would a request be shown if one layer were the new stack's and the others the old one's? Two stacks, layer by layer.
 
-Stages hand over item ids, because two catalogs number their rows differently, and each stage is given what its own stack knows of
-the viewer. With every layer from one side it is that stack, slate for slate.
+The parts of both make one stack, which answers, traces and explains as any other. With every layer from one side it is that stack,
+slate for slate.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from mainstem.base.errors import RequestError, did_you_mean
-from mainstem.base.request import Floats, Ids, Pool, Request, Rows, Slate
+from mainstem.base.request import Request, Slate
 from mainstem.features.feedback import FeedbackBatch
-from mainstem.stacks.run import pool_of, within_rank_budget
+from mainstem.stacks.run import run
 from mainstem.stacks.stage import Stack
+from mainstem.stacks.swapped_parts import (
+    Side,
+    SideClaims,
+    SideControl,
+    SideFeatures,
+    SideGuard,
+    SideMemory,
+    SideRanker,
+    SideSource,
+    SideUnion,
+    SideValue,
+)
+from mainstem.stacks.why import Why, why
 
 LAYERS: Final = ("retrieval", "model", "value", "control")
 """In the order the water flows; the model is features and ranker."""
@@ -47,11 +60,15 @@ def swaps(groups: Iterable[Group]) -> list[frozenset[str]]:
 
 @dataclass(slots=True)
 class Swapped:
-    """A stack whose layers are some of the old and some of the new one's. Nothing is claimed: it is for experiments.
+    """A stack whose layers are some of the old and some of the new one's.
 
     Args:
         old, new: The two stacks; both hear what is served and what became of it.
         from_new: The layers that are the new one's.
+
+    Attributes:
+        stack: The one stack that they make, for whatever takes a stack. Candidates are in the rows of retrieval's catalog; a slate
+            is claimed where control's stack claims its own.
 
     Raises:
         RequestError: A name is no layer (``request-060``), or a value would lack its heads (``request-061``).
@@ -60,14 +77,13 @@ class Swapped:
     old: Stack
     new: Stack
     from_new: frozenset[str]
-    _sides: Mapping[str, Stack] = field(init=False)
+    stack: Stack = field(init=False)
 
     def __post_init__(self) -> None:
         for name in self.from_new:
             if name not in LAYERS:
                 raise RequestError(f"{name!r} is no layer", code="request-060", hint=did_you_mean(name, LAYERS))
-        self._sides = {name: self.new if name in self.from_new else self.old for name in LAYERS}
-        model, value = self._sides["model"], self._sides["value"]
+        model, value = self._of("model"), self._of("value")
         missing = [head for head in value.ranker.heads if head not in model.ranker.heads]
         if missing:
             raise RequestError(
@@ -75,79 +91,80 @@ class Swapped:
                 code="request-061",
                 hint="swap model and value together",
             )
+        self.stack = self._joined()
 
     @property
     def name(self) -> str:
         """The layers that are new, in order; the old stack's name where none is."""
         return "+".join(name for name in LAYERS if name in self.from_new) or self.old.name
 
-    def rank(self, request: Request) -> Slate:
-        """What this viewer is shown.
+    @property
+    def layers(self) -> dict[str, str]:
+        """Which stack each layer is from."""
+        return {name: self._of(name).name for name in LAYERS}
+
+    def rank(self, request: Request, *, explain: bool = False) -> Slate:
+        """What this viewer is shown; the trace says which stack each layer is from.
 
         Raises:
-            RequestError: A stack does not serve the surface (``request-001``).
+            RequestError: One of the stacks does not serve the surface (``request-001``).
         """
-        users = {id(one): one.features.user(request) for one in self._both}
-        ids, kept = self._candidates(request)
-        model = self._rows("model", ids)
-        features = self._sides["model"].features.items(request, users[id(self._sides["model"])], model)
-        predictions = self._sides["model"].ranker.predict(request, users[id(self._sides["model"])], model, features)
-        values = self._values(request, users, ids, predictions)
-        control = self._sides["control"]
-        rows = self._rows("control", ids)
-        pool = Pool(rows, self._source_mask(kept), kept.fused)
-        selection = control.control.select(request, users[id(control)], pool, values)
-        shown = ids[selection.order]
-        for one in self._both:
-            for memory in one.memories:
-                memory.served(request, one.catalog.item_rows(shown))
-        return Slate(
-            request_id=request.request_id,
-            stack=self.name,
-            surface=request.surface,
-            item_ids=shown,
-            scores=values[selection.order],
-            propensities=selection.propensities,
-            trace=None,
-        )
+        return self._told(run(self.stack, request, explain=explain))
+
+    def explain(self, request: Request, item_id: int) -> Why:
+        """Why the viewer is, or is not, shown this item; the arm says which layers are new. Changes no state."""
+        dry = replace(self.stack, memories=(), claims=None)
+        return replace(why(dry, self._told(run(dry, request)), request, item_id), arm=self.name)
 
     def apply(self, feedback: FeedbackBatch) -> None:
         """Lets every memory of both stacks see outcomes."""
-        for one in self._both:
-            one.apply(feedback)
+        self.stack.apply(feedback)
 
-    @property
-    def _both(self) -> tuple[Stack, Stack]:
-        return self.old, self.new
+    def _told(self, slate: Slate) -> Slate:
+        return slate if slate.trace is None else replace(slate, trace=replace(slate.trace, layers=self.layers))
 
-    def _candidates(self, request: Request) -> tuple[Ids, Pool]:
-        """What one stack's retrieval finds, as far as both catalogs hold it, within that stack's budget of the ranker."""
-        stack = self._sides["retrieval"]
-        kept, _ = within_rank_budget(stack, request, pool_of(stack, request))
-        held = kept.rows >= 0  # a request may name items that no catalog holds
-        kept = Pool(kept.rows[held], kept.source_mask[held], kept.fused[held])
-        ids = stack.catalog.items.ids[kept.rows]
-        known = np.all([one.catalog.item_rows(ids) >= 0 for one in self._both], axis=0)
-        return ids[known], Pool(kept.rows[known], kept.source_mask[known], kept.fused[known])
+    def _of(self, layer: str) -> Stack:
+        return self.new if layer in self.from_new else self.old
 
-    def _values(self, request: Request, users: Mapping[int, Any], ids: Ids, predictions: Floats) -> Floats:
-        model, stack = self._sides["model"], self._sides["value"]
-        columns = [model.ranker.heads.index(head) for head in stack.ranker.heads]
-        rows = self._rows("value", ids)
-        values = stack.value.values(request, users[id(stack)], rows, predictions[:, columns])
-        return values if stack.decimals is None else np.round(values, stack.decimals)
+    def _joined(self) -> Stack:
+        """Both stacks' parts as one stack in the rows of retrieval's catalog."""
+        found = self._of("retrieval")
+        both = {True: Side.of("new", self.new, found.catalog), False: Side.of("old", self.old, found.catalog)}
+        sides = {name: both[name in self.from_new] for name in LAYERS}
+        used = tuple(one for one in both.values() if one in sides.values())
+        return Stack(
+            name=self.name,
+            catalog=found.catalog,
+            sources=tuple(SideSource(one, sides["retrieval"]) for one in found.sources),
+            union=SideUnion(found.union, np.all([one.rows_of >= 0 for one in used], axis=0)),
+            features=SideFeatures(sides["model"], used),
+            ranker=SideRanker(sides["model"]),
+            value=_value(sides),
+            control=_control(sides),
+            memories=tuple(SideMemory(memory, one) for one in both.values() for memory in one.stack.memories),
+            quotas=found.quotas,
+            rank=found.rank,
+            decimals=sides["value"].stack.decimals,
+            surfaces=tuple(name for name in self.old.surfaces if name in self.new.surfaces),
+            withdrawn=found.withdrawn,
+            guards=_guards(sides["control"]),
+            claims=_claims(sides["control"]),
+        )
 
-    def _rows(self, layer: str, ids: Ids) -> Rows:
-        return self._sides[layer].catalog.item_rows(ids)
 
-    def _source_mask(self, kept: Pool) -> np.ndarray:
-        """Which of control's own sources found each candidate; a source it does not know is none of its own."""
-        found, asked = self._sides["retrieval"], self._sides["control"]
-        if found is asked:
-            return kept.source_mask
-        place = {one.name: at for at, one in enumerate(asked.sources)}
-        mask = np.zeros_like(kept.source_mask)
-        for at, one in enumerate(found.sources):
-            if one.name in place:
-                mask |= ((kept.source_mask >> np.uint32(at)) & np.uint32(1)) << np.uint32(place[one.name])
-        return mask
+def _value(sides: Mapping[str, Side]) -> SideValue:
+    heads = sides["model"].stack.ranker.heads
+    return SideValue(sides["value"], [heads.index(head) for head in sides["value"].stack.ranker.heads])
+
+
+def _control(sides: Mapping[str, Side]) -> SideControl:
+    found = tuple(one.name for one in sides["retrieval"].stack.sources)
+    return SideControl(sides["control"], sides["control"].stack.control, found)
+
+
+def _guards(side: Side) -> dict[str, tuple[SideGuard, ...]]:
+    return {name: tuple(SideGuard(one, side) for one in chain) for name, chain in side.stack.guards.items()}
+
+
+def _claims(side: Side) -> SideClaims | None:
+    return None if side.stack.claims is None else SideClaims(side.stack.claims, side)
