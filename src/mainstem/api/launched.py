@@ -116,7 +116,11 @@ class Launched:
 
     def call(self, request: Request) -> Call | None:
         """How a request is served; None where no launch has a say."""
-        call = self.arms.of(request.surface, request.user_id)
+        return self.placed(request.surface, request.user_id)
+
+    def placed(self, surface: str, unit: int) -> Call | None:
+        """The same for a surface and a unit, who need not be asking for anything."""
+        call = self.arms.of(surface, unit)
         return self._slowing.placed(call) if call is not None and call.arm in SLOWED else call
 
     async def rank(self, call: Call, request: Request, explain: bool, started: float) -> Served:
@@ -145,11 +149,10 @@ class Launched:
     async def _hold(self, call: Call, took_ms: float) -> float:
         """Holds an answer back; answers for how long."""
         wanted_ms, started = self._slowing.hold_ms(call, took_ms), time.perf_counter()
-        if wanted_ms <= 0:
-            return 0.0
-        await asyncio.sleep(wanted_ms / 1e3)
-        held_ms = (time.perf_counter() - started) * 1e3
-        self._slowing.held(wanted_ms, held_ms)
+        if wanted_ms > 0:
+            await asyncio.sleep(wanted_ms / 1e3)
+        held_ms = (time.perf_counter() - started) * 1e3 if wanted_ms > 0 else 0.0
+        self._slowing.held(call, took_ms + held_ms)
         return held_ms
 
     async def _answered(

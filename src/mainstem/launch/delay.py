@@ -13,6 +13,10 @@ from mainstem.launch.latency_split import finite_ms
 
 QUANTILES: Final = (0.5, 0.9, 0.95, 0.99)
 _POINTS: Final = 1_001
+_TRACKED: Final = np.array([0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99])
+_STEP: Final = 0.01
+"""How far an offset moves, as the rank it stands for: with .01 it forgets within some hundred answers."""
+_LEAST_STEP_MS: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +27,16 @@ class DelayCoupling:
     slower there is left alone, since nothing can be served before it is ready.
 
     Attributes:
-        old_ms, new_ms: Quantiles at equal steps of rank.
+        old_ms, new_ms: Quantiles at the ranks.
+        ranks: 0 to 1, ascending; requests that are equally slow share one.
 
-    Shapes: both ``[points]``.
+    Shapes: all ``[points]``.
     Units: milliseconds.
     """
 
     old_ms: NDArray[np.float64]
     new_ms: NDArray[np.float64]
+    ranks: NDArray[np.float64]
 
     @classmethod
     def of_samples(cls, old_ms: ArrayLike, new_ms: ArrayLike) -> DelayCoupling:
@@ -44,7 +50,8 @@ class DelayCoupling:
         new = np.quantile(finite_ms("new", new_ms), ranks)
         places, first = np.unique(old, return_inverse=True)
         # Where many requests of the old stack are equally slow, they share the mean of what the new stack does there.
-        return cls(places, np.bincount(first, new) / np.bincount(first))
+        many = np.bincount(first)
+        return cls(places, np.bincount(first, new) / many, np.bincount(first, ranks) / many)
 
     @property
     def too_slow(self) -> float:
@@ -59,6 +66,67 @@ class DelayCoupling:
         took = np.asarray(took_ms, np.float64)
         within = np.clip(took, self.old_ms[0], self.old_ms[-1])
         return np.maximum(0.0, np.interp(within, self.old_ms, self.new_ms) - within)
+
+
+class LongRun:
+    """What is added to each delay so that, in the long run, as many answers as should be are faster than each quantile.
+
+    A rank's delay alone is not enough: a waiting answer is also held up by whatever holds the process up, and it was measured
+    before. After each answer every quantile's offset moves by one step: up when the answer was faster than that quantile of the new
+    stack, down when it was slower, in the odds that the new stack's answers have of late. While offsets stay bounded, both arms
+    tend to the same share of answers below each quantile, whatever the noise is and however both drift.
+
+    Source: the argument of adaptive conformal inference (Gibbs and Candès 2021), for both ends of a delay.
+    """
+
+    __slots__ = ("_least", "_most", "_share", "_step", "added_ms", "goal_ms")
+
+    def __init__(self) -> None:
+        self.added_ms = np.zeros(len(_TRACKED))
+        self.goal_ms = self._step = self._least = self._most = self._share = self.added_ms
+
+    def aim(self, coupling: DelayCoupling, newest_ms: ArrayLike) -> None:
+        """Takes the quantiles to reach from what was measured lately; offsets go on from where they are.
+
+        No offset makes a delay negative, nor longer than the quantile itself.
+
+        Args:
+            coupling: Of what was measured lately.
+            newest_ms: The last of the new stack's latencies, some hundred.
+
+        Shapes: newest_ms ``[n]``.
+        """
+        at, new = coupling.ranks, coupling.new_ms
+        self.goal_ms = np.interp(_TRACKED, at, new)
+        reach = np.minimum(_TRACKED, 1 - _TRACKED) / 2
+        slope = (np.interp(_TRACKED + reach, at, new) - np.interp(_TRACKED - reach, at, new)) / (2 * reach)
+        self._step = np.maximum(_STEP * slope, _LEAST_STEP_MS)
+        self._least = -np.maximum(self.goal_ms - np.interp(_TRACKED, at, coupling.old_ms), 0.0)
+        self._most = self.goal_ms
+        self._place(self.added_ms)
+        self._share = (np.asarray(newest_ms)[:, None] <= self.goal_ms).mean(0)
+
+    def took(self, new_ms: float) -> None:
+        """Takes in how long an answer of the new stack took."""
+        self._share = self._share + _STEP * ((new_ms <= self.goal_ms) - self._share)
+
+    def met(self, total_ms: float) -> None:
+        """Takes in how long an answer of the slowed arm took in the end."""
+        self._place(self.added_ms + self._step * ((total_ms <= self.goal_ms) - self._share))
+
+    def _place(self, added_ms: NDArray[np.float64]) -> None:
+        """Offsets within their bounds, and such that whoever was faster stays so: else a step moves what it should not.
+
+        Where they cross, the mean of the least curve above and the greatest below takes their place.
+        """
+        at = self.goal_ms + np.clip(added_ms, self._least, self._most)
+        rising = (np.maximum.accumulate(at) + np.minimum.accumulate(at[::-1])[::-1]) / 2
+        self.added_ms = rising - self.goal_ms
+
+    def delay_ms(self, coupling: DelayCoupling, took_ms: float) -> float:
+        """How long to hold an answer that was ready after ``took_ms``: what its rank lacks, and what is added there."""
+        rank = np.interp(took_ms, coupling.old_ms, coupling.ranks)
+        return max(0.0, float(coupling.delay_ms(took_ms) + np.interp(rank, _TRACKED, self.added_ms)))
 
 
 @dataclass(frozen=True, slots=True)
