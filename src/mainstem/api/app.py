@@ -15,6 +15,7 @@ from mainstem.api.blocks import BlocksList, ChangeBlock
 from mainstem.api.events import Events
 from mainstem.api.explain import Explain
 from mainstem.api.features import ReadFeatures, ReloadFeatures
+from mainstem.api.flags import EvaluateFlag, EvaluateFlags
 from mainstem.api.health import Health, Metrics, Ready, Shadow
 from mainstem.api.items import ChangeItem, WithdrawnItemsList
 from mainstem.api.launches import Launches
@@ -78,6 +79,8 @@ def _routes(service: Service) -> list[Route]:
         Route("/v1/users/{user}/blocks/{target}", ChangeBlock(service, CREATOR), methods=["PUT", "DELETE"]),
         Route("/v1/users/{user}/hidden/{target}", ChangeBlock(service, ITEM), methods=["PUT", "DELETE"]),
         Route("/v1/launches", Launches(service), methods=["GET"]),
+        Route("/ofrep/v1/evaluate/flags", EvaluateFlags(service), methods=["POST"]),
+        Route("/ofrep/v1/evaluate/flags/{key}", EvaluateFlag(service), methods=["POST"]),
         Route("/v1/health", Health(service), methods=["GET"]),
         Route("/v1/ready", Ready(service), methods=["GET"]),
         Route("/v1/shadow", Shadow(service), methods=["GET"]),

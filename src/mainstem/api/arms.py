@@ -55,6 +55,22 @@ class Call:
         return f"{self.launch}.{self.arm}" if self.arm else ""
 
 
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """A launch on one surface as a feature flag: ``launch.surface``, and ``launch`` alone where it has one surface.
+
+    Attributes:
+        share: Share of units on the new stack.
+        landed: Whether everybody is on it for good.
+    """
+
+    key: str
+    launch: str
+    surface: str
+    share: float
+    landed: bool = False
+
+
 class Watched(Protocol):
     """The book as it is followed."""
 
@@ -136,6 +152,7 @@ class Arms:
         self._patience_s = patience_s
         self._known: tuple[Placement, ...] | None = None
         self._placed: Mapping[str, _Placed] = {}
+        self._flags: Mapping[str, Flag] = {}
         self._failed_since: float | None = None
         self._retry_s = 0.0
         self.trouble = ""
@@ -154,6 +171,12 @@ class Arms:
         """Whether a book is there and could not be read since the start."""
         self._follow()
         return self._known is None
+
+    @property
+    def flags(self) -> Mapping[str, Flag]:
+        """Every launch that has a surface, by the key of its flag."""
+        self._follow()
+        return self._flags
 
     def legacy(self) -> tuple[str, ...]:
         """Every legacy stack that carries a surface of a launch that is not landed."""
@@ -174,19 +197,13 @@ class Arms:
         try:
             known = self._watch.look()
             if known is not self._known:
-                self._placed = self._compiled(known)
-                self._known = known
+                last = _last(known)
+                placed = {surface: self._compile(one) for surface, one in last.items() if one.state != LANDED}
+                self._placed, self._flags, self._known = placed, _flags(last.values()), known
         except (MainstemError, msgspec.MsgspecError, OSError) as error:
             return self._failed(error)
         self._failed_since, self.trouble = None, ""
         return ""
-
-    def _compiled(self, known: tuple[Placement, ...]) -> dict[str, _Placed]:
-        """By surface, the launch that has it: one that is not over, else the last one. What has landed is ours wholly."""
-        last: dict[str, Placement] = {}
-        for one in sorted(known, key=lambda one: one.state not in OVER):
-            last[one.surface] = one
-        return {surface: self._compile(one) for surface, one in last.items() if one.state != LANDED}
 
     def _compile(self, place: Placement) -> _Placed:
         plan = msgspec.json.decode(place.plan, type=Plan)
@@ -212,3 +229,28 @@ class Arms:
             return Call("", surface, "", "", ours=True, reason=reason)
         at = Line(f"mainstem/origin/{surface}").at(unit)
         return Call("", surface, "", self._remotes[int(at * len(self._remotes))], reason=reason)
+
+
+def _last(known: tuple[Placement, ...]) -> dict[str, Placement]:
+    """By surface, the launch that has it: one that is not over, else the last one. What has landed is ours wholly."""
+    last: dict[str, Placement] = {}
+    for one in sorted(known, key=lambda one: one.state not in OVER):
+        last[one.surface] = one
+    return last
+
+
+def _flags(places: Iterable[Placement]) -> dict[str, Flag]:
+    found: dict[str, Flag] = {}
+    alone: dict[str, Flag] = {}
+    for one in places:
+        landed = one.state == LANDED
+        share = 0.0 if one.state in OVER else one.share
+        key = f"{one.launch}.{one.surface}"
+        found[key] = Flag(key, one.launch, one.surface, share, landed)
+        if len(msgspec.json.decode(one.plan, type=_Surfaces).surfaces) == 1:
+            alone[one.launch] = Flag(one.launch, one.launch, one.surface, share, landed)
+    return found | alone  # a launch's own name goes before a name with its surface
+
+
+class _Surfaces(msgspec.Struct):
+    surfaces: list[str]

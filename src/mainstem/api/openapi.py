@@ -17,6 +17,10 @@ from mainstem.api.schemas import (
     EventsAnswer,
     ExplainAnswer,
     FeaturesAnswer,
+    FlagAnswer,
+    FlagBody,
+    FlagRefusal,
+    FlagsAnswer,
     HealthAnswer,
     ItemAnswer,
     LaunchesAnswer,
@@ -43,6 +47,7 @@ class RouteDoc:
 
     Args:
         refusals: Status = when it is answered.
+        refusal: The body of its own refusals, those of status 400 and 404.
     """
 
     method: str
@@ -54,11 +59,13 @@ class RouteDoc:
     parameters: tuple[tuple[str, str, bool, str], ...] = ()
     refusals: tuple[tuple[int, str], ...] = ()
     token: bool = False
+    refusal: type = Problem
 
 
 _BUSY = ((429, "Too many requests; Retry-After says when to come back"), (503, "Not ready, or the disk refused"))
 _ITEM = ((401, "No valid token"), (404, "The catalog does not hold it"), (409, "Not possible here"), *_BUSY)
 _BLOCK = ((400, "An id is no number"), (401, "No valid token"), (409, "Not possible here"), *_BUSY)
+_VIEWER = {"context": {"targetingKey": "7"}}
 _EVENT = {"request_id": 41, "user_id": 7, "item_id": 99, "surface": "feed", "time_ms": 1650812741436, "click": 1}
 
 ROUTES = (
@@ -169,6 +176,28 @@ ROUTES = (
         )
     ),
     RouteDoc("GET", "/v1/launches", "Where every launch stands, as its pilot told it last", LaunchesAnswer),
+    RouteDoc(
+        "POST",
+        "/ofrep/v1/evaluate/flags/{key}",
+        "OFREP: one launch as a feature flag, for a viewer",
+        FlagAnswer,
+        FlagBody,
+        _VIEWER,
+        (("key", "path", True, "string"),),
+        ((400, "The body or its context is wrong"), (404, "No launch has this key"), (413, "Too large"), *_BUSY),
+        refusal=FlagRefusal,
+    ),
+    RouteDoc(
+        "POST",
+        "/ofrep/v1/evaluate/flags",
+        "OFREP: every launch as a feature flag, for a viewer",
+        FlagsAnswer,
+        FlagBody,
+        _VIEWER,
+        (("If-None-Match", "header", False, "string"),),
+        ((304, "As the ETag says"), (400, "The body or its context is wrong"), (413, "Too large"), *_BUSY),
+        refusal=FlagRefusal,
+    ),
     RouteDoc("GET", "/v1/health", "Whether the process lives", HealthAnswer),
     RouteDoc(
         "GET", "/v1/ready", "Whether requests should come here", ReadyAnswer, refusals=((503, "Not now; see reasons"),)
@@ -185,7 +214,11 @@ _LICENSE = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
 @cache
 def description() -> dict[str, Any]:
     """The OpenAPI 3.1 description of the server."""
-    records = [Problem, *(one for route in ROUTES for one in (route.body, route.answer) if one is not None)]
+    records = [
+        Problem,
+        FlagRefusal,
+        *(one for route in ROUTES for one in (route.body, route.answer) if one is not None),
+    ]
     schemas, components = msgspec.json.schema_components(records, ref_template="#/components/schemas/{name}")
     reference = dict(zip(records, schemas, strict=True))
     paths: dict[str, Any] = {}
@@ -211,8 +244,10 @@ def _operation(route: RouteDoc, reference: dict[type, Any]) -> dict[str, Any]:
     if route.answer is not None:
         answers["200"]["content"] = {"application/json": {"schema": reference[route.answer]}}
     for status, when in route.refusals:
-        schema = reference[ReadyAnswer if route.answer is ReadyAnswer else Problem]
-        answers[str(status)] = {"description": when, "content": {"application/json": {"schema": schema}}}
+        answers[str(status)] = {"description": when}
+        if status != 304:
+            kind = ReadyAnswer if route.answer is ReadyAnswer else route.refusal if status in (400, 404) else Problem
+            answers[str(status)]["content"] = {"application/json": {"schema": reference[kind]}}
     operation: dict[str, Any] = {"summary": route.summary, "responses": answers}
     if route.parameters:
         operation["parameters"] = [

@@ -175,6 +175,39 @@ class LaunchesAnswer(msgspec.Struct, frozen=True):
     launches: list[dict[str, Any]]
 
 
+class FlagBody(msgspec.Struct, frozen=True):
+    """OFREP: for whom flags are evaluated; ``context.targetingKey`` is the viewer."""
+
+    context: dict[str, Any]
+
+
+class FlagAnswer(msgspec.Struct, frozen=True):
+    """OFREP: a launch as a flag; true where the viewer is served by the unified stack."""
+
+    key: str
+    value: bool
+    reason: str
+    """``SPLIT`` where units are split, ``STATIC`` where they are not, ``DEFAULT`` where it could not be looked up."""
+    variant: str
+    """The arm; ``outside`` for no arm, ``landed`` where the launch has landed."""
+    metadata: dict[str, str]
+
+
+class FlagsAnswer(msgspec.Struct, frozen=True):
+    """OFREP: every launch as a flag."""
+
+    flags: list[FlagAnswer]
+
+
+class FlagRefusal(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """OFREP: why a flag was not evaluated."""
+
+    error_code: str
+    """``PARSE_ERROR``, ``INVALID_CONTEXT``, ``TARGETING_KEY_MISSING`` or ``FLAG_NOT_FOUND``."""
+    error_details: str
+    key: str = ""
+
+
 class ReadyAnswer(msgspec.Struct, frozen=True):
     """Whether requests should be sent here, and each reason why not."""
 
