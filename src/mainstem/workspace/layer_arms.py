@@ -110,20 +110,14 @@ def layers_of(
     begin_ms = int(log.impressions["time_ms"].max() or 0) + STEP_MS  # type: ignore[arg-type]
     sums = np.zeros((len(asked), len(HEADS) + 1))
     for row, (user, code) in enumerate(zip(asked.tolist(), codes.tolist(), strict=True)):
-        for turn in range(REQUESTS):
-            request = Request(
-                row * REQUESTS + turn, user, surface, begin_ms + (row * REQUESTS + turn) * STEP_MS // 60, 10
-            )
+        for number in range(row * REQUESTS, (row + 1) * REQUESTS):
+            request = Request(number, user, surface, begin_ms + number * STEP_MS // 60, 10)
             sums[row] += _answered(world, arms[code], request)
         if row % 50 == 0:
             progress(row / len(asked), f"layers of {surface}")
     which, shown = np.array(design.arms)[codes], np.maximum(sums[:, -1], 1)
-    effects = {
-        one: layer_effects(
-            design, which, sums[:, HEADS.index(one)] / shown, before(log.impressions, asked, surface, one)
-        )
-        for one in metrics
-    }
+    known = {one: before(log.impressions, asked, surface, one) for one in metrics}
+    effects = {one: layer_effects(design, which, sums[:, HEADS.index(one)] / shown, known[one]) for one in metrics}
     return LayersTold(surface, legacy, names, effects, blame(effects[metrics[0]]))
 
 
