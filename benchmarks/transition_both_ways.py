@@ -3,7 +3,8 @@
     .venv/bin/python benchmarks/transition_both_ways.py
 
 Delays: made migrations of two surfaces with their own sizes, ramps, leads and lags, one of them delayed by 1 to 8 weeks; first
-without any doubt, then with doubt in durations, lag and efficiency, where the mean over worlds is compared. Caps: room for
+without any doubt, then with doubt in durations, lag and efficiency, where the mean over worlds is compared. Ramps: the task in
+whose days the stages run takes other weeks than capacity was ordered for, fewer or up to 8 more. Caps: room for
 launches that opens in a made week, first too small for one of the two; use is compared with room in every week.
 """
 
@@ -16,35 +17,44 @@ import numpy as np
 
 from mainstem.capacity.elicited import Elicited, exactly, joint
 from mainstem.capacity.transition import Need, Resource, SurfaceMove, Transition
+from mainstem.capacity.worlds import stage_begins
 from mainstem.program.plan_file import parse_program
 from mainstem.program.worlds import simulate
 from mainstem.workspace.transition import (
     Joined,
     capacity_worlds,
-    delayed,
     first_stages,
     join,
-    late_dual_running,
     outcome,
 )
 from mainstem.workspace.transition_file import Joining, PoolLink, SurfaceLink
 from mainstem.workspace.transition_level import level_transition
+from mainstem.workspace.transition_slips import delayed, late_dual_running, longer_ramp_dual_running, stretched
 
 SURFACES = ("feed", "pages")
 CASES, DOUBTED, CAPS, WORLDS = 200, 20, 60, 2_000
 
 
-def made(draw: np.random.Generator, *, doubt: bool) -> Joined:
-    """A migration of two surfaces, each of which lands after the week its capacity was ordered for."""
+def made(draw: np.random.Generator, *, doubt: bool, ramps: bool = False) -> Joined:
+    """A migration of two surfaces, each of which lands after the week its capacity was ordered for.
+
+    With ``ramps`` a port comes first, and the stages run in the days of the ramp.
+    """
     text = ['[program]\nname = "made"\nstart = 2026-01-05\n[pools.gpu]\nsize = 10000']
     moves, links = [], {}
     for name in SURFACES:
         days = 5 * int(draw.integers(10, 20))
         points = [days, days + 10, days + 30] if doubt else [days]
-        text.append(f'[workstreams.{name}]\n[tasks.{name}-ramp]\nworkstream = "{name}"\nduration = {points}')
+        text.append(
+            f'[workstreams.{name}]\n[tasks.{name}-{"port" if ramps else "ramp"}]\nworkstream = "{name}"\nduration = {points}'
+        )
         text.append(f'[milestones.{name}-live]\nworkstream = "{name}"\nafter = ["{name}-ramp"]')
         old, new = (float(units) for units in draw.uniform(20.0, 100.0, 2))
-        hold = int(draw.integers(0, 3))
+        hold = int(draw.integers(0, 3)) + ramps
+        if ramps:
+            text.append(
+                f'[tasks.{name}-ramp]\nworkstream = "{name}"\nafter = ["{name}-port"]\nduration = [{10 * hold}]'
+            )
         moves.append(
             SurfaceMove(
                 name,
@@ -57,7 +67,7 @@ def made(draw: np.random.Generator, *, doubt: bool) -> Joined:
                 efficiency=Elicited(0.8, 1.0, 1.3) if doubt else exactly(1.0),
             )
         )
-        links[name] = SurfaceLink(f"{name}-live", (f"{name}-ramp",))
+        links[name] = SurfaceLink(f"{name}-live", (f"{name}-ramp",), f"{name}-ramp" if ramps else "")
     plan = Transition(tuple(moves), (Resource("gpu", "GPU"),), weeks=104)
     return join(parse_program("\n".join(text)), plan, Joining(links, {"gpu": PoolLink("gpu")}))
 
@@ -71,6 +81,23 @@ def certain(draw: np.random.Generator) -> float:
         dual = [outcome(state, worlds=1).timeline.dual[name]["gpu"].p50 for state in (held, delayed(held, name, weeks))]
         paper = late_dual_running(weeks, one.old["gpu"].by_traffic, one.new["gpu"].by_traffic)
         worst = max(worst, abs(dual[1] - dual[0] - paper) / paper)
+    return worst
+
+
+def longer(draw: np.random.Generator) -> float:
+    """The largest difference of a ramp's change in length from the closed form, over all there was."""
+    worst = 0.0
+    for _ in range(CASES):
+        held, at = made(draw, doubt=False, ramps=True), int(draw.integers(0, 2))
+        name, one = SURFACES[at], held.capacity.surfaces[at]
+        planned = sum(weeks for _, weeks in one.stages)
+        weeks = int(draw.integers(1 - planned, 9))
+        states = (held, stretched(held, name, weeks))
+        dual = [outcome(state, worlds=1).timeline.dual[name]["gpu"].p50 for state in states]
+        was, now = (np.diff(stage_begins(one.stages, ramp)) for ramp in (planned, planned + weeks))
+        more = [(share, int(now[at] - was[at])) for at, (share, _) in enumerate(one.stages[:-1])]
+        paper = longer_ramp_dual_running(more, one.old["gpu"].by_traffic, one.new["gpu"].by_traffic)
+        worst = max(worst, abs(dual[1] - dual[0] - paper) / dual[0])
     return worst
 
 
@@ -112,6 +139,8 @@ def main() -> None:
     draw, began = np.random.default_rng(7), time.process_time()
     sure = certain(draw)
     print(f"{CASES} delays without doubt: {sure:.1e} from the closed form at most ({_met(sure <= 1e-9)}: 1e-9)")
+    ramps = longer(np.random.default_rng(8))
+    print(f"{CASES} ramps longer or shorter: {ramps:.1e} from the closed form at most ({_met(ramps <= 1e-9)}: 1e-9)")
     mean = in_doubt(draw)
     print(f"{DOUBTED} delays in {WORLDS} worlds: the mean {mean:.1e} from the mean of it ({_met(mean <= 1e-9)}: 1e-9)")
     should, did, over = capped(draw)

@@ -14,22 +14,23 @@ from mainstem.capacity.calibration import WORK, Calibration, Fitted, Hardware
 from mainstem.capacity.elicited import Elicited, exactly
 from mainstem.capacity.measuring import RANKERS
 from mainstem.capacity.transition import Need, Resource, SurfaceMove, Transition
-from mainstem.capacity.worlds import draw_worlds
+from mainstem.capacity.worlds import USES, draw_worlds, stage_begins
 from mainstem.program.plan_file import parse_program
 from mainstem.program.worlds import simulate
 from mainstem.workspace.transition import (
     Joined,
     capacity_worlds,
-    delayed,
     first_stages,
     join,
-    late_dual_running,
+    landings_of,
     outcome,
+    ramp_weeks,
     read_transition,
     with_work,
 )
 from mainstem.workspace.transition_file import Joining, PoolLink, SurfaceLink, parse_joining
 from mainstem.workspace.transition_level import level_transition, room
+from mainstem.workspace.transition_slips import delayed, late_dual_running, longer_ramp_dual_running, stretched
 
 TODAY = date(2026, 11, 22)
 PROGRAM = """
@@ -56,6 +57,24 @@ after = ["feed-ramp"]
 workstream = "pages"
 after = ["pages-ramp"]
 """
+
+
+RAMPED = (
+    PROGRAM.replace("[tasks.feed-ramp]", '[tasks.feed-port]\nduration = [60]\n[tasks.feed-ramp]\nafter = ["feed-port"]')
+    .replace("DAYS_FEED", "[20]")
+    .replace("DAYS_PAGES", "[60]")
+)
+STAGES = ((0.2, 1), (0.5, 2), (0.9, 1), (1.0, 0))
+
+
+def ramped(old: float, new: float, days: str = "[20]", **more) -> Joined:
+    """Feed's stages run in the days of its ramp, and all its capacity is there before they begin."""
+    held = joined()
+    (_, pages), own = held.capacity.surfaces, move("feed", 3, old, new, **more)
+    plan = Transition((replace(own, stages=STAGES), pages), held.capacity.resources, weeks=60)
+    link = msgspec.structs.replace(held.joining.surfaces["feed"], ramp="feed-ramp")
+    joining = msgspec.structs.replace(held.joining, surfaces=held.joining.surfaces | {"feed": link})
+    return join(parse_program(RAMPED.replace("[20]", days)), plan, joining)
 
 
 def program(feed: str = "[50]", pages: str = "[60]"):
@@ -86,6 +105,91 @@ def test_a_delay_changes_dual_running_by_the_closed_form(weeks: int, surface: st
     change = after.timeline.dual[surface]["gpu"].p50 - before.timeline.dual[surface]["gpu"].p50
     assert change == pytest.approx(late_dual_running(weeks, old, new), abs=1e-9)
     assert after.timeline.money.p50 - before.timeline.money.p50 == pytest.approx(2.0 * change, abs=1e-9)
+
+
+@pytest.mark.parametrize(("old", "new"), [(90.0, 60.0), (40.0, 50.0), (70.0, 10.0)])
+@pytest.mark.parametrize(
+    ("weeks", "more"),
+    [
+        *((weeks, {}) for weeks in (-3, -1, 1, 2, 4, 8)),
+        *((weeks, {"reserve": 0.4, "reserve_weeks": 3}) for weeks in (-3, 2, 8)),
+        *((weeks, {"lag": exactly(3.0)}) for weeks in (-2, 1, 4)),
+    ],
+)
+def test_a_longer_ramp_changes_dual_running_by_the_closed_form(weeks: int, old: float, new: float, more: dict) -> None:
+    held = ramped(old, new, **more)
+    before, after = (outcome(one, worlds=2) for one in (held, stretched(held, "feed", weeks)))
+    was, now = (held_weeks(4), held_weeks(4 + weeks))
+    extra = [(share, now[at] - was[at]) for at, (share, _) in enumerate(STAGES[:-1])]
+    assert sum(of for _, of in extra) == weeks
+    change = after.timeline.dual["feed"]["gpu"].p50 - before.timeline.dual["feed"]["gpu"].p50
+    assert change == pytest.approx(longer_ramp_dual_running(extra, old, new, more.get("reserve", 0.0)), abs=1e-9)
+
+
+def held_weeks(ramp: int) -> list[int]:
+    return np.diff(stage_begins(STAGES, ramp)).tolist()
+
+
+def test_week_by_week_the_old_stack_is_held_as_the_stretched_stages_say() -> None:
+    held = stretched(ramped(90.0, 60.0), "feed", 4)
+    landings = landings_of(held, 1)
+    starts = first_stages(held, landings.landings, landings.lasted)
+    drawn = capacity_worlds(held, starts, 1, lasted=landings.lasted)
+    assert (starts["feed"][0], landings.lasted["feed-ramp"][0]) == (12.0, 40.0)  # the port takes weeks 0 to 11
+    old = 90.0 * (1.0 - np.repeat([0.0, 0.2, 0.5, 0.9, 1.0], [12, 2, 4, 2, 40]))
+    others = capacity_worlds(_without(held, "feed"), {"pages": starts["pages"]}, 1).held[0, :, 0]
+    np.testing.assert_allclose(drawn.held[0, 7:, 0] - others[7:], old[7:] + 60.0)
+
+
+def _without(held: Joined, surface: str) -> Joined:
+    kept = tuple(one for one in held.capacity.surfaces if one.name != surface)
+    return replace(held, capacity=replace(held.capacity, surfaces=kept))
+
+
+def test_in_each_world_a_ramp_takes_the_weeks_of_its_task() -> None:
+    held = ramped(90.0, 60.0, "[10, 20, 45]")
+    landings = landings_of(held, 400)
+    ramps = ramp_weeks(held, landings.lasted)["feed"]
+    assert ramps.min() < 3 < 7 < ramps.max()
+    starts = first_stages(held, landings.landings, landings.lasted)["feed"]
+    assert set(starts) == {12.0}  # the port is certain, and the ramp begins when it has ended
+    drawn = capacity_worlds(held, {"feed": starts, "pages": np.full(400, 20.0)}, 400, lasted=landings.lasted)
+    paper = [
+        longer_ramp_dual_running(
+            [(STAGES[at][0], held_weeks(int(n))[at] - held_weeks(4)[at]) for at in range(3)], 90, 60
+        )
+        for n in ramps
+    ]
+    base = drawn.dual[0, 0][ramps == 4][0]
+    np.testing.assert_allclose(drawn.dual[0, 0] - base, paper, atol=1e-9)
+
+
+def test_no_stage_of_a_shorter_ramp_comes_before_its_capacity() -> None:
+    held = ramped(90.0, 60.0)
+    landed = {"feed-live": np.array([30.0]), "pages-live": np.array([60.0])}
+    # Ordered for weeks 3, 4, 6 and 7. Of two weeks the last stage would be two sooner: it waits for what was ordered.
+    assert first_stages(held, landed, {"feed-ramp": np.array([10.0])})["feed"] == 5.0
+    assert first_stages(held, landed, {"feed-ramp": np.array([20.0])})["feed"] == 3.0
+
+
+def test_a_shadow_takes_the_weeks_of_its_task() -> None:
+    held = ramped(90.0, 60.0, shadow=0.5, shadow_weeks=1)
+    link = msgspec.structs.replace(held.joining.surfaces["feed"], shadow="feed-port")
+    joining = msgspec.structs.replace(held.joining, surfaces=held.joining.surfaces | {"feed": link})
+    told = join(held.program, held.capacity, joining)
+    landings = landings_of(told, 1)
+    starts = first_stages(told, landings.landings, landings.lasted)
+    uses = capacity_worlds(told, starts, 1, lasted=landings.lasted).uses[0, USES.index("shadow"), 0]
+    assert uses == pytest.approx(12 * 0.5 * 60.0)
+
+
+def test_a_ramp_that_no_task_is_cannot_be_stretched() -> None:
+    for held, weeks in ((joined(), 1), (ramped(90.0, 60.0), -4)):
+        with pytest.raises(ProgramError) as no:
+            stretched(held, "feed", weeks)
+        assert no.value.code == "program-092"
+    with pytest.raises(CapacityError):
+        stretched(joined(), "fed", 1)
 
 
 def test_in_doubt_a_delay_changes_the_mean_of_dual_running_by_the_mean_of_the_closed_form() -> None:

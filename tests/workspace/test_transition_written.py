@@ -14,8 +14,9 @@ from mainstem.capacity.calibration import WORK, Calibration, Fitted, Hardware, s
 from mainstem.capacity.ledger import read_ledger
 from mainstem.capacity.measuring import RANKERS
 from mainstem.cli.verbs import app
-from mainstem.workspace.transition import Joined, delayed, read_transition
+from mainstem.workspace.transition import Joined, read_transition
 from mainstem.workspace.transition_moved import moves_of, transition_at, what_moved_both
+from mainstem.workspace.transition_slips import delayed
 from mainstem.workspace.transition_written import CONSTANTS, bundled, constants, write_transition
 
 TODAY = date(2026, 11, 22)

@@ -53,6 +53,8 @@ def draw_worlds(
     *,
     starts: Mapping[str, NDArray[np.float64]] | None = None,
     waits: Mapping[str, NDArray[np.float64]] | None = None,
+    ramps: Mapping[str, NDArray[np.float64]] | None = None,
+    shadows: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> Worlds:
     """Every world's weeks, from the same unknowns under the same seed.
 
@@ -64,6 +66,9 @@ def draw_worlds(
             ``slip``. The other unknowns keep their draws.
         waits: By surface and world, weeks by which new capacity is there earlier than ``lead``: it was ordered for a week
             that the launch did not keep.
+        ramps: By surface and world, whole weeks from the first stage to the last, in which the stages keep their proportions
+            (`stage_begins`). What was ordered ahead keeps the plan's stages: it was ordered for them.
+        shadows: By surface and world, whole weeks of shadow.
 
     Returns:
         Arrays of `Worlds`; 10,000 worlds, 104 weeks and 3 resources take about 60 MB.
@@ -75,11 +80,15 @@ def draw_worlds(
     if worlds < 1:
         raise CapacityError(f"found {worlds} worlds, expected at least 1", code="capacity-008", hint="10000 is usual")
     drawn = joint(plan.unknowns(), plan.loadings, worlds, seed)
-    starts, waits = _given(plan, starts, worlds), _given(plan, waits, worlds)
+    starts, waits, ramps, shadows = (_given(plan, one, worlds) for one in (starts, waits, ramps, shadows))
     drawn |= {f"{s.name}.slip": starts[s.name] - s.start for s in plan.surfaces if s.name in starts}
-    none = np.zeros(worlds)
+    none, planned = np.zeros(worlds), np.full(worlds, -1.0)
+    given = ((waits, none), (ramps, planned), (shadows, planned))
     unknown = np.stack(
-        [np.stack([*(drawn[f"{s.name}.{u}"] for u in _UNKNOWNS), waits.get(s.name, none)]) for s in plan.surfaces]
+        [
+            np.stack([*(drawn[f"{s.name}.{u}"] for u in _UNKNOWNS), *(by.get(s.name, or_) for by, or_ in given)])
+            for s in plan.surfaces
+        ]
     )
     cost = np.stack([drawn[f"{r.name}.cost"] for r in plan.resources])
     shape = (len(plan.resources), plan.weeks, worlds)
@@ -126,6 +135,13 @@ def pools(plan: Transition) -> NDArray[np.float64]:
         for week, units in sorted(resource.pool.items()):
             found[at, max(week, 0) :] = units
     return found
+
+
+def stage_begins(stages: tuple[tuple[float, int], ...], ramp: int) -> tuple[int, ...]:
+    """The week each stage begins, from the first, in a ramp of so many weeks to the last: in proportion, rounded half up."""
+    begins = [sum(hold for _, hold in stages[:at]) for at in range(len(stages))]
+    last = begins[-1]
+    return tuple((2 * one * ramp + last) // (2 * last) if last else 0 for one in begins)
 
 
 def _needs(plan: Transition, side: str) -> NDArray[np.float64]:
@@ -186,23 +202,32 @@ def _share_at(week, share, begin, stages, holdback, holdback_until):
 
 
 @njit(cache=True, nogil=True)
-def _profile(weeks, unknown, share, begin, stages, shares, lengths, season, season_length, out, window):
+def _begins(begin, stages, ramp, own):
+    """The plan's stages in a ramp of another length, as `stage_begins`; -1 keeps them."""
+    last = begin[stages - 1]
+    for stage in range(stages):
+        own[stage] = begin[stage] if ramp < 0 or last == 0 else (2 * begin[stage] * ramp + last) // (2 * last)
+
+
+@njit(cache=True, nogil=True)
+def _profile(weeks, unknown, share, begin, own, stages, shares, lengths, season, season_length, out, window):
     """One surface in one world: its weeks as seven rows of traffic (see `_walk`) and the week the old one is left.
 
     The weeks before the first are taken to have had its traffic. The old stack's capacity returns ``lag`` weeks after it
     was last wanted, so what is held is the most that was wanted in the weeks since; the new stack's is there ``lead``
-    weeks before its share is.
+    weeks before its share is, by the plan's stages even where the launch has its ``own``.
     """
     slip, lag, growth, level = unknown[0], int(np.ceil(unknown[1])), unknown[2], unknown[3]
     start, lead = lengths[0] + int(np.round(slip)), max(0, lengths[4] + int(np.round(unknown[5])))
-    committed = begin[stages - 1]
-    until = committed + lengths[2]
+    _begins(begin, stages, int(np.round(unknown[6])), own)
+    committed, shadowed = own[stages - 1], lengths[1] if unknown[7] < 0 else int(np.round(unknown[7]))
+    until, ordered = committed + lengths[2], begin[stages - 1] + lengths[2]
     step, traffic, left = growth ** (1.0 / 52.0), level, -1
     for week in range(weeks):
         demand = traffic * season[week % season_length]
         traffic *= step
         since = week - start
-        x = _share_at(since, share, begin, stages, shares[1], until)
+        x = _share_at(since, share, own, stages, shares[1], until)
         wanted = 1.0 - x
         reserve = shares[2] if 0 <= since < committed + lengths[3] else 0.0
         if x < 1.0 or reserve > 0.0:
@@ -214,10 +239,10 @@ def _profile(weeks, unknown, share, begin, stages, shares, lengths, season, seas
             if back >= 0:
                 kept = max(kept, window[back])
             else:
-                before = 1.0 - _share_at(back - start, share, begin, stages, shares[1], until)
+                before = 1.0 - _share_at(back - start, share, own, stages, shares[1], until)
                 kept = max(kept, level * season[0] * before)
-        shadow = shares[0] if -lengths[1] <= since < 0 else 0.0
-        ahead = _share_at(since + lead, share, begin, stages, shares[1], until)
+        shadow = shares[0] if -shadowed <= since < 0 else 0.0
+        ahead = _share_at(since + lead, share, begin, stages, shares[1], ordered)
         shadow = min(shadow, 1.0 - x)
         out[0, week] = demand * wanted
         out[1, week] = demand * x
@@ -226,7 +251,7 @@ def _profile(weeks, unknown, share, begin, stages, shares, lengths, season, seas
         out[4, week] = kept - window[week]
         out[5, week] = demand * max(0.0, min(1.0, max(ahead, x) + shadow) - x - shadow)
         out[6, week] = demand
-    first = start - max(lengths[1], lead)
+    first = start - max(shadowed, lead)
     return left + 1 + lag, first
 
 
@@ -240,14 +265,14 @@ def _walk(
     Both stacks' needs are linear in these rows, so the sums over uses and over what is held are one sum in two orders.
     """
     count, surfaces, resources, weeks = unknown.shape[0], old.shape[0], old.shape[1], held.shape[1]
-    rows, window = np.empty((7, weeks)), np.empty(weeks)
+    rows, window, own = np.empty((7, weeks)), np.empty(weeks), np.empty(begin.shape[1], np.int64)
     total, plain = np.empty((resources, weeks)), np.empty((resources, weeks))
     for w in range(count):
         total[:] = 0.0
         plain[:] = 0.0
         for s in range(surfaces):
             gone, first = _profile(
-                weeks, unknown[w, s], share[s], begin[s], stages[s], shares[s], lengths[s], season[s], season_length[s],
+                weeks, unknown[w, s], share[s], begin[s], own, stages[s], shares[s], lengths[s], season[s], season_length[s],
                 rows, window,
             )  # fmt: skip
             factor = unknown[w, s, 4]

@@ -103,15 +103,31 @@ def delay(
     as_json: AsJson = False,
 ) -> None:
     """What it costs if one surface lands later than its capacity was ordered for, over the same worlds."""
-    from mainstem.workspace.transition import delayed, outcome
+    from mainstem.workspace.transition_slips import delayed
 
-    _, joined = _joined(folder, datetime.now(UTC).date(), seed)
-    states = {"as planned": joined, f"{surface} {weeks} weeks later": delayed(joined, surface, weeks)}
-    told = {name: outcome(one, worlds=worlds, seed=seed or 0) for name, one in states.items()}
-    rows = [{"plan": name} | row for name, one in told.items() for row in _totals(one)]
-    money = "\n".join(f"{name}: {_money(one)}" for name, one in told.items())
-    answer = {name: _as_values(one) for name, one in told.items()}
-    Terminal(as_json=as_json).answer(answer, f"{table(rows)}\n\n{money}")
+    _compared(folder, f"{surface} {weeks} weeks later", lambda one: delayed(one, surface, weeks), worlds, seed, as_json)
+
+
+@app.command()
+def stretch(
+    surface: Annotated[str, typer.Argument(help="Whose ramp takes longer.")],
+    weeks: Annotated[int, typer.Argument(help="By how many weeks; below zero it is shorter (write -- before it).")],
+    folder: Migration = HERE,
+    worlds: Worlds = 10_000,
+    seed: Seed = None,
+    as_json: AsJson = False,
+) -> None:
+    """What it costs if the stages of one surface take longer than its capacity was ordered for, over the same worlds."""
+    from mainstem.workspace.transition_slips import stretched
+
+    _compared(
+        folder,
+        f"{surface} ramps {weeks} weeks longer",
+        lambda one: stretched(one, surface, weeks),
+        worlds,
+        seed,
+        as_json,
+    )
 
 
 @app.command()
@@ -175,6 +191,21 @@ def _joined(
     needed = bool(read_joining(folder / FILE).work)
     held = constants(folder / CONSTANTS, today, seed or 0, progress) if needed else None
     return held, read_transition(folder, held, today=today)
+
+
+def _compared(
+    folder: Path, name: str, slip: Callable[[Joined], Joined], worlds: int, seed: int | None, as_json: bool
+) -> None:
+    """The plan beside one in which something slipped."""
+    from mainstem.workspace.transition import outcome
+
+    _, joined = _joined(folder, datetime.now(UTC).date(), seed)
+    states = {"as planned": joined, name: slip(joined)}
+    told = {name: outcome(one, worlds=worlds, seed=seed or 0) for name, one in states.items()}
+    rows = [{"plan": name} | row for name, one in told.items() for row in _totals(one)]
+    money = "\n".join(f"{name}: {_money(one)}" for name, one in told.items())
+    answer = {name: _as_values(one) for name, one in told.items()}
+    Terminal(as_json=as_json).answer(answer, f"{table(rows)}\n\n{money}")
 
 
 def _caps(given: list[str]) -> dict[str, dict[int, float]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import date
 
 import numpy as np
@@ -28,6 +29,7 @@ class Worlds:
         ends: (worlds,) working days until everything is done. landings: milestone → (worlds,).
         critical: node → share of worlds in which it was on the critical chain.
         crucial: node → correlation of its duration with the end; what a shorter or surer duration would buy.
+        lasted: task → (worlds,) working days from its start to its end, of the tasks that were asked for.
     """
 
     ends: NDArray[np.float64]
@@ -35,9 +37,10 @@ class Worlds:
     critical: dict[str, float]
     crucial: dict[str, float]
     seed: int
+    lasted: dict[str, NDArray[np.float64]] = field(default_factory=lambda: dict[str, NDArray[np.float64]]())
 
 
-def simulate(program: Program, *, worlds: int = WORLDS, seed: int = 0) -> Worlds:
+def simulate(program: Program, *, worlds: int = WORLDS, seed: int = 0, timed: Iterable[str] = ()) -> Worlds:
     """The plan in many worlds; same seed, same worlds, whatever else the plan holds.
 
     Durations of one workstream share a normal factor (a Gaussian copula with the plan's ``correlation``); each duration
@@ -47,20 +50,21 @@ def simulate(program: Program, *, worlds: int = WORLDS, seed: int = 0) -> Worlds
         program: The plan.
         worlds: How many.
         seed: Which.
+        timed: Tasks whose days are kept for every world.
     """
-    return simulate_network(program, network_of(program), worlds, seed)
+    return simulate_network(program, network_of(program), worlds, seed, timed)
 
 
-def simulate_network(program: Program, network: Network, worlds: int, seed: int) -> Worlds:
+def simulate_network(program: Program, network: Network, worlds: int, seed: int, timed: Iterable[str] = ()) -> Worlds:
     """``simulate`` for a plan whose network is there already."""
     middle, below, above = _logs(network.points)
     risks = sorted(name for name, one in program.risks.items() if one.closed is None)
     place = {name: at for at, name in enumerate(network.names)}
     moved = [[place[task] for task in program.risks[name].tasks] for name in risks]
     points = [three_points(program.risks[name].delay, f"risks.{name}.delay") for name in risks]
-    watched = sorted(program.milestones)
+    watched, kept = sorted(program.milestones), sorted(set(timed))
     correlation = program.program.correlation
-    ends, seen, critical, cov, var_d, var_e = run_worlds(
+    ends, seen, lasted, critical, cov, var_d, var_e = run_worlds(
         network.first, network.before, network.lags, _keys(network.names, seed), middle, below, above, network.stream,
         _keys([f"workstream {name}" for name in sorted(program.workstreams)], seed), math.sqrt(correlation),
         math.sqrt(1.0 - correlation), network.earliest, network.begun, network.ended, network.frozen, network.windows,
@@ -68,7 +72,7 @@ def simulate_network(program: Program, network: Network, worlds: int, seed: int)
         np.stack(_logs(np.array(points, np.float64).reshape(-1, 3)), axis=1),
         np.concatenate([[0], np.cumsum([len(one) for one in moved])]).astype(np.int64),
         np.array([at for one in moved for at in one], np.int64), np.array([place[name] for name in watched], np.int64),
-        worlds,
+        np.array([place[name] for name in kept], np.int64), worlds,
     )  # fmt: skip
     spread = np.sqrt(var_d * var_e)
     crucial = np.divide(cov, spread, out=np.zeros_like(cov), where=spread > 1e-12)
@@ -78,6 +82,7 @@ def simulate_network(program: Program, network: Network, worlds: int, seed: int)
         dict(zip(network.names, critical.tolist(), strict=True)),
         dict(zip(network.names, crucial.tolist(), strict=True)),
         seed,
+        dict(zip(kept, lasted, strict=True)),
     )
 
 

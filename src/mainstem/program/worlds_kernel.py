@@ -128,14 +128,14 @@ def _trace_back(chain, critical, start, finish, end, first, before, lags, begun,
 @njit(cache=True, nogil=True)
 def run_worlds(
     first, before, lags, keys, middle, below, above, stream, stream_keys, shared, own, earliest, begun, ended, frozen,
-    windows, now, risk_keys, risk_chance, risk_points, risk_first, risk_tasks, watched, worlds,
+    windows, now, risk_keys, risk_chance, risk_points, risk_first, risk_tasks, watched, timed, worlds,
 ):  # fmt: skip
-    """Ends of every world and of the watched nodes, how often each node is critical, and the sums behind correlations."""
+    """Ends of every world and of watched nodes, days of timed ones, how often each is critical, the sums behind correlations."""
     n, streams = len(keys), len(stream_keys)
     days, start, finish = np.empty(n), np.empty(n), np.empty(n)
     chain = np.empty(n, np.bool_)
     common = np.empty(max(streams, 1))
-    ends, seen = np.empty(worlds), np.empty((len(watched), worlds))
+    ends, seen, lasted = np.empty(worlds), np.empty((len(watched), worlds)), np.empty((len(timed), worlds))
     critical = np.zeros(n)
     mean_d, var_d, cov, mean_e, var_e = np.zeros(n), np.zeros(n), np.zeros(n), 0.0, 0.0
     for world in range(worlds):
@@ -147,6 +147,8 @@ def run_worlds(
         ends[world] = end
         for at in range(len(watched)):
             seen[at, world] = finish[watched[at]]
+        for at in range(len(timed)):
+            lasted[at, world] = finish[timed[at]] - start[timed[at]]
         _trace_back(chain, critical, start, finish, end, first, before, lags, begun, ended)
         step = end - mean_e
         mean_e += step / (world + 1)
@@ -156,4 +158,4 @@ def run_worlds(
             mean_d[node] += moved / (world + 1)
             var_d[node] += moved * (days[node] - mean_d[node])
             cov[node] += moved * (end - mean_e)
-    return ends, seen, critical / worlds, cov, var_d, var_e
+    return ends, seen, lasted, critical / worlds, cov, var_d, var_e

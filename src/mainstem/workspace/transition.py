@@ -22,7 +22,7 @@ from mainstem.capacity.calibration import Calibration, predict
 from mainstem.capacity.plan_file import read_plan
 from mainstem.capacity.timeline import Band, Timeline, timeline
 from mainstem.capacity.transition import Need, SurfaceMove, Transition
-from mainstem.capacity.worlds import Worlds, draw_worlds, pools
+from mainstem.capacity.worlds import Worlds, draw_worlds, pools, stage_begins
 from mainstem.program.network import calendar_of
 from mainstem.program.plan_file import read_program
 from mainstem.program.records import Program
@@ -33,6 +33,11 @@ from mainstem.workspace.transition_file import FILE, Joining, SurfaceWork, read_
 
 WORLDS: Final = 10_000
 WEEK: Final = 7
+WORKING_DAYS: Final = 5
+"""Of a week: so many days of a task are a week of a ramp."""
+
+Lasted = Mapping[str, NDArray[np.float64]]
+"""Working days that tasks take in each world."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,8 @@ def join(program: Program, capacity: Transition, joining: Joining) -> Joined:
         _there("milestone", link.lands, program.milestones, f"surfaces.{name}.lands")
         for task in link.holds:
             _there("task", task, program.tasks, f"surfaces.{name}.holds")
+        for task in link.timed:
+            _there("task", task, program.tasks, f"surfaces.{name}")
     for name, link in sorted(joining.pools.items()):
         _there("pool", name, program.pools, "pools")
         _there("resource", link.resource, resources, f"pools.{name}.resource")
@@ -203,23 +210,85 @@ def weeks_of(held: Joined, days: NDArray[np.float64]) -> NDArray[np.float64]:
     return ((ends - np.datetime64(held.monday)).astype(np.int64) // WEEK + 1).astype(np.float64)
 
 
-def first_stages(held: Joined, landed: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
-    """By surface the week of the first stage in each world, if its last begins the week after ``landed`` working days.
+def timed_tasks(held: Joined) -> tuple[str, ...]:
+    """The tasks whose days in each world are the weeks of a ramp or of a shadow."""
+    return tuple(sorted({task for link in held.joining.surfaces.values() for task in link.timed}))
 
-    A launch does not begin before its capacity is there, which is the lead ahead of the week it was ordered for.
+
+def ramp_weeks(held: Joined, lasted: Lasted) -> dict[str, NDArray[np.float64]]:
+    """By surface and world, whole weeks from the first stage to the last, where a task says them.
+
+    A ramp that the capacity plan has no weeks for has none to stretch.
     """
     found = {}
     for one in held.capacity.surfaces:
-        ramp = sum(weeks for _, weeks in one.stages[:-1])
-        landing = weeks_of(held, landed[held.joining.surfaces[one.name].lands])
-        found[one.name] = np.maximum(landing - ramp, one.start - one.lead)
+        task = held.joining.surfaces[one.name].ramp
+        if task in lasted and _planned(one):
+            found[one.name] = _whole_weeks(lasted[task])
     return found
 
 
-def capacity_worlds(held: Joined, starts: Mapping[str, NDArray[np.float64]], worlds: int, seed: int = 0) -> Worlds:
+def shadow_weeks(held: Joined, lasted: Lasted) -> dict[str, NDArray[np.float64]]:
+    """By surface and world, whole weeks of shadow, where a task says them."""
+    links = {one.name: held.joining.surfaces[one.name] for one in held.capacity.surfaces}
+    return {name: _whole_weeks(lasted[link.shadow]) for name, link in links.items() if link.shadow in lasted}
+
+
+def _whole_weeks(days: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.ceil(np.asarray(days, np.float64) / WORKING_DAYS - 1e-9)
+
+
+def _planned(one: SurfaceMove) -> int:
+    return sum(weeks for _, weeks in one.stages[:-1])
+
+
+def first_stages(
+    held: Joined, landed: Mapping[str, NDArray[np.float64]], lasted: Lasted | None = None
+) -> dict[str, NDArray[np.float64]]:
+    """By surface the week of the first stage in each world, if its last begins the week after ``landed`` working days.
+
+    No stage begins before its capacity is there, which is the lead ahead of the week it was ordered for.
+
+    Args:
+        held: The migration.
+        landed: By milestone, working days until it is reached in each world.
+        lasted: By task, working days that it takes in each world; without, stages take the capacity plan's weeks.
+    """
+    ramps, found = ramp_weeks(held, lasted or {}), {}
+    for one in held.capacity.surfaces:
+        landing = weeks_of(held, landed[held.joining.surfaces[one.name].lands])
+        ramp = ramps.get(one.name, np.full(len(landing), float(_planned(one))))
+        found[one.name] = np.maximum(landing - ramp, one.start - one.lead + _shortened(one, ramp))
+    return found
+
+
+def _shortened(one: SurfaceMove, ramp: NDArray[np.float64]) -> NDArray[np.float64]:
+    """By how many weeks at most a stage would come before the one it was ordered for, in ramps of so many weeks."""
+    lengths, where = np.unique(ramp, return_inverse=True)
+    ordered = stage_begins(one.stages, _planned(one))
+    sooner = [
+        max(was - now for was, now in zip(ordered, stage_begins(one.stages, int(weeks)), strict=True))
+        for weeks in lengths
+    ]
+    return np.array(sooner, np.float64)[where]
+
+
+def capacity_worlds(
+    held: Joined,
+    starts: Mapping[str, NDArray[np.float64]],
+    worlds: int,
+    seed: int = 0,
+    lasted: Lasted | None = None,
+) -> Worlds:
     """Capacity by week where the first stages begin as given, and new capacity comes when it was ordered."""
     waits = {one.name: np.asarray(starts[one.name], np.float64) - one.start for one in held.capacity.surfaces}
-    return draw_worlds(held.capacity, worlds, seed, starts=starts, waits=waits)
+    ramps, shadows = ramp_weeks(held, lasted or {}), shadow_weeks(held, lasted or {})
+    return draw_worlds(held.capacity, worlds, seed, starts=starts, waits=waits, ramps=ramps, shadows=shadows)
+
+
+def landings_of(held: Joined, worlds: int, seed: int = 0) -> Landings:
+    """The program's worlds, with the days of the tasks that capacity asks for."""
+    return simulate(held.program, worlds=worlds, seed=seed, timed=timed_tasks(held))
 
 
 def outcome(held: Joined, *, worlds: int = WORLDS, seed: int = 0, landings: Landings | None = None) -> Outcome:
@@ -229,11 +298,11 @@ def outcome(held: Joined, *, worlds: int = WORLDS, seed: int = 0, landings: Land
         held: The migration.
         worlds: How many.
         seed: Which; both desks draw of it, each unknown by its own name.
-        landings: The program's worlds, where they were drawn already.
+        landings: What `landings_of` drew, where it was drawn already.
     """
-    found = landings or simulate(held.program, worlds=worlds, seed=seed)
-    starts = first_stages(held, found.landings)
-    drawn = capacity_worlds(held, starts, len(found.ends), seed)
+    found = landings or landings_of(held, worlds, seed)
+    starts = first_stages(held, found.landings, found.lasted)
+    drawn = capacity_worlds(held, starts, len(found.ends), seed, found.lasted)
     told = timeline(drawn)
     surfaces = tuple(_surface(held, one, found, starts[one.name], told) for one in held.capacity.surfaces)
     return Outcome(told, resource_weeks(held.capacity, told), surfaces)
@@ -273,36 +342,3 @@ def resource_weeks(plan: Transition, found: Timeline) -> tuple[ResourceWeeks, ..
 def _week(week: int, held: NDArray[np.float64], baseline: float, pool: float) -> WeekLine:
     p10, p50, p90 = (float(one) for one in held)
     return WeekLine(week, p10, p50, p90, baseline, pool if np.isfinite(pool) else None)
-
-
-def delayed(held: Joined, surface: str, weeks: int) -> Joined:
-    """The migration with one surface's landing so many weeks of five working days later, and all that waits for it.
-
-    Raises:
-        CapacityError: ``capacity-082`` for a surface that does not move.
-    """
-    if surface not in held.joining.surfaces:
-        raise CapacityError(
-            f"found surface {surface!r}, which does not move",
-            code="capacity-082",
-            hint=did_you_mean(surface, held.joining.surfaces),
-        )
-    name = held.joining.surfaces[surface].lands
-    one = held.program.milestones[name]
-    later = [_later(link, 5 * weeks) for link in one.after]
-    milestones = held.program.milestones | {name: msgspec.structs.replace(one, after=later)}
-    return replace(held, program=msgspec.structs.replace(held.program, milestones=milestones))
-
-
-def _later(link: str, days: int) -> str:
-    name, _, wait = link.partition("+")
-    return f"{name}+{int(wait or 0) + days}"
-
-
-def late_dual_running(weeks: float, old: float, new: float) -> float:
-    """Unit-weeks of dual running that so many weeks of delay add on paper, once capacity was ordered.
-
-    The old stack stays that much longer beside a new one that is there already. Of two that differ, the smaller one is
-    doubled: what the new stack needs beyond the old one it would have needed afterwards too.
-    """
-    return weeks * min(old, new)

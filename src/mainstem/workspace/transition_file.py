@@ -23,10 +23,20 @@ class SurfaceLink(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         lands: The milestone at which its last stage begins.
         holds: Tasks that hold the new stack's capacity beside the old one's: the last all of it, the others the shadow's
             share.
+        ramp: The task in whose working days the stages run: a world in which it takes longer has longer stages. Empty keeps
+            the weeks of the capacity plan.
+        shadow: The same of the task whose days are the shadow.
     """
 
     lands: str
     holds: tuple[str, ...] = ()
+    ramp: str = ""
+    shadow: str = ""
+
+    @property
+    def timed(self) -> tuple[str, ...]:
+        """The tasks whose days count."""
+        return tuple(task for task in (self.ramp, self.shadow) if task)
 
 
 class PoolLink(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

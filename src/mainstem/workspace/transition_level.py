@@ -15,7 +15,7 @@ from mainstem.capacity.worlds import draw_worlds, pools
 from mainstem.program.critical_path import Schedule, schedule_network
 from mainstem.program.levelling import level_program, levelled_schedule
 from mainstem.program.network import calendar_of, network_of
-from mainstem.workspace.transition import WEEK, Joined, capacity_worlds, first_stages
+from mainstem.workspace.transition import WEEK, Joined, capacity_worlds, first_stages, timed_tasks
 
 SLACK = 1e-9
 WORLDS = 400
@@ -117,7 +117,8 @@ def level_transition(
     network, found = level_program(held.program, sizes=sizes, seed=seed)
     done, free = levelled_schedule(network, found), schedule_network(network_of(held.program))
     landed, unbound = _landed(held, done), _landed(held, free)
-    starts = first_stages(held, {name: np.full(worlds, days) for name, days in landed.items()})
+    lasted = {name: np.full(worlds, days) for name, days in _lasted(held, done).items()}
+    starts = first_stages(held, {name: np.full(worlds, days) for name, days in landed.items()}, lasted)
     return LevelledTransition(
         _order(held, landed),
         _order(held, unbound),
@@ -125,7 +126,7 @@ def level_transition(
         _dates(held, unbound),
         _bars(held, done),
         tuple(_use(held, done, rooms)),
-        timeline(capacity_worlds(held, starts, worlds, seed)),
+        timeline(capacity_worlds(held, starts, worlds, seed, lasted)),
     )
 
 
@@ -158,6 +159,12 @@ def _by_day(held: Joined, weeks: NDArray[np.float64]) -> NDArray[np.float64]:
 def _landed(held: Joined, done: Schedule) -> dict[str, float]:
     days = dict(zip(done.network.names, done.finish.tolist(), strict=True))
     return {link.lands: days[link.lands] for link in held.joining.surfaces.values()}
+
+
+def _lasted(held: Joined, done: Schedule) -> dict[str, float]:
+    """Working days of the tasks that are a ramp or a shadow."""
+    days = dict(zip(done.network.names, (done.finish - done.start).tolist(), strict=True))
+    return {name: days[name] for name in timed_tasks(held)}
 
 
 def _order(held: Joined, landed: Mapping[str, float]) -> tuple[str, ...]:

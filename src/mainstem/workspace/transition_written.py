@@ -23,11 +23,10 @@ from mainstem.capacity.exports import as_builtins
 from mainstem.capacity.ledger import Ledger, append, read_ledger
 from mainstem.capacity.measuring import measure
 from mainstem.program.status import write_report
-from mainstem.program.worlds import simulate
 from mainstem.workspace.capacity_desk import SAVINGS
 from mainstem.workspace.evidence_log import held_evidence
 from mainstem.workspace.layout import Workspace
-from mainstem.workspace.transition import Joined, Outcome, capacity_worlds, first_stages, outcome
+from mainstem.workspace.transition import Joined, Outcome, capacity_worlds, first_stages, landings_of, outcome
 from mainstem.workspace.transition_level import LevelledTransition, level_transition
 
 OUT: Final = "out"
@@ -98,7 +97,7 @@ def write_transition(
     plan = held.program
     if plan.program.as_of is None:
         plan = msgspec.structs.replace(plan, program=msgspec.structs.replace(plan.program, as_of=plan.program.start))
-    drawn = simulate(held.program, worlds=worlds, seed=seed)
+    drawn = landings_of(held, worlds, seed)
     found = outcome(held, worlds=worlds, seed=seed, landings=drawn)
     levelled = level_transition(held, seed=seed)
     book = _forecasts(folder / SAVINGS, held, found, today, seed)
@@ -139,8 +138,9 @@ def _forecasts(file: Path, held: Joined, found: Outcome, today: date, seed: int)
         if book is not None and name in book.book.claims:
             continue
         alone = _alone(held, one.name)
-        landings = simulate(held.program, worlds=worlds, seed=seed).landings
-        drawn = capacity_worlds(alone, first_stages(alone, landings), worlds, seed)
+        landings = landings_of(held, worlds, seed)
+        starts = first_stages(alone, landings.landings, landings.lasted)
+        drawn = capacity_worlds(alone, starts, worlds, seed, landings.lasted)
         at = [line.name for line in held.capacity.resources].index(resource)
         saved = drawn.baseline[at, -1] - drawn.held[at, -1]
         p80, p50 = np.maximum(np.quantile(saved, (0.2, 0.5)), 0.0)
