@@ -121,6 +121,12 @@ class Serve(Record, frozen=True, kw_only=True):
     latest time of any request so far, to play days through."""
     pilot_every_s: float = 60
     """Seconds between two looks of the pilot at launches under way, in a process of its own; 0 flies none."""
+    flags: str = ""
+    """``module:name`` of the OpenFeature provider (or what makes one) that is asked for the flags of a launch's ``[flags]``."""
+    flags_wait_ms: int = 20
+    """After this a flag counts as failed; 0 asks on the event loop, for providers that evaluate without a network."""
+    flags_keep_s: float = 60
+    """How long a flag's answer for a viewer holds; acts of the book hold at once all the same."""
     shadow_share: float = 0.1
     """Share of live requests mirrored to the other stacks, off the hot path."""
     shadow_to: list[str] = []
