@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
@@ -10,10 +11,11 @@ import numpy as np
 import pytest
 
 from mainstem.base.errors import RequestError
-from mainstem.base.request import Request
+from mainstem.base.request import Request, Rows
 from mainstem.data.log import Log, read_log
 from mainstem.data.world import WorldSettings, make_world, write_world_log
-from mainstem.stacks.run import run, score
+from mainstem.features.feedback import FeedbackBatch
+from mainstem.stacks.run import guarded, run, score
 from mainstem.stacks.stage import Stack
 from mainstem.stacks.swapped import LAYERS, Swapped, layer_groups, swaps
 from mainstem.stacks.why import why
@@ -61,7 +63,7 @@ def test_whole_from_one_side_it_is_that_side(make: Make, legacy: str) -> None:
     for which, name in ((frozenset[str](), legacy), (frozenset(LAYERS), "unified")):
         swapped, alone = Swapped(make(legacy), make("unified"), which), make(name)
         dry = replace(alone, memories=(), claims=None)
-        for at, request in enumerate(requests(alone)):
+        for at, request in enumerate(requests(alone, 13)):
             ids = alone.catalog.items.ids
             if at % 5 == 0:
                 request = replace(request, item_ids=np.array([*ids[at * 9 : at * 9 + 30], 2**62 + 1]))
@@ -82,13 +84,13 @@ def test_whole_from_one_side_it_is_that_side(make: Make, legacy: str) -> None:
 
 @pytest.mark.parametrize(("legacy", "arms"), [("content-first", 16), ("interest-first", 8)])
 def test_every_combination_serves_and_each_layer_can_change_the_slate(make: Make, legacy: str, arms: int) -> None:
-    old, new = make(legacy), make("unified")
+    old, new = replace(make(legacy), memories=()), replace(make("unified"), memories=(), claims=None)
     groups = layer_groups(old, new)
     assert sorted(layer for group in groups for layer in group) == sorted(LAYERS)
     assert len(swaps(groups)) == arms
     slates = {}
     for which in swaps(groups):
-        arm = Swapped(make(legacy), make("unified"), which)
+        arm = Swapped(old, new, which)
         slates[which] = [arm.rank(one).item_ids.tolist() for one in requests(new, 6)]
         assert all(slates[which])
     for group in groups:
@@ -141,3 +143,54 @@ def test_a_value_without_its_heads_and_a_layer_nobody_knows_are_refused(make: Ma
         Swapped(make("interest-first"), make("unified"), frozenset({"model"}))
     with pytest.raises(RequestError, match="no layer"):
         Swapped(make("content-first"), make("unified"), frozenset({"ranking"}))
+
+
+class Heard:
+    """Claims and memory of a stack that refuse once, and note what they are told."""
+
+    def __init__(self) -> None:
+        self.claimed: list[list[int]] = []
+        self.shown: list[list[int]] = []
+
+    def claim(self, request: Request, rows: Rows) -> bool:
+        self.claimed.append(rows.tolist())
+        return len(self.claimed) > 1
+
+    def alone(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def apply(self, feedback: FeedbackBatch) -> None:
+        raise AssertionError("no outcomes here")
+
+    def served(self, request: Request, rows: Rows) -> None:
+        self.shown.append(rows.tolist())
+
+
+def test_what_is_claimed_and_remembered_is_in_the_rows_of_who_hears_it(make: Make) -> None:
+    """Control's stack claims, both remember, and their catalogs number the same items differently."""
+    old, new = make("interest-first"), make("unified")
+    shuffled = replace(old, memories=(*old.memories, old_heard := Heard()))
+    new = replace(new, claims=(heard := Heard()), memories=(*new.memories, heard))
+    arm = Swapped(shuffled, new, frozenset({"control"}))
+    slate = arm.rank(requests(new, 1)[0])
+    assert len(slate.item_ids)
+    assert len(heard.claimed) == 2
+    assert [new.catalog.items.ids[heard.claimed[-1]].tolist()] == [slate.item_ids.tolist()]
+    assert new.catalog.items.ids[heard.shown[0]].tolist() == slate.item_ids.tolist()
+    assert old.catalog.items.ids[old_heard.shown[0]].tolist() == slate.item_ids.tolist()
+    assert Swapped(shuffled, new, frozenset({"value", "model"})).stack.claims is None
+    arm.explain(requests(new, 1)[0], int(slate.item_ids[0]))
+    assert (len(heard.claimed), len(heard.shown)) == (2, 1)
+
+
+def test_guards_of_control_hold_for_a_fallback_list_of_the_shared_catalog(make: Make) -> None:
+    old, new = make("interest-first"), make("unified")
+    assert new.withdrawn is not None
+    arm = Swapped(old, new, frozenset({"control"}))
+    asked = requests(new, 1)[0]
+    rows = np.arange(60)
+    before = old.catalog.items.ids[guarded(arm.stack, asked, rows)]
+    new.withdrawn.set(new.catalog.item_rows(before[:1]))
+    after = old.catalog.items.ids[guarded(arm.stack, asked, rows)]
+    assert before[0] not in after
+    assert set(before[1:].tolist()) <= set(after.tolist())
