@@ -8,10 +8,11 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from mainstem.base.errors import RequestError
-from mainstem.base.request import Request, Rows
+from mainstem.base.request import Pool, Request, Rows
 from mainstem.data.log import Log, read_log
 from mainstem.data.world import WorldSettings, make_world, write_world_log
 from mainstem.features.feedback import FeedbackBatch
@@ -35,6 +36,9 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
     (folder / "mainstem.toml").write_text('[serve]\nclock = "log"\n[training]\nepochs = 1\n')
     workspace = Workspace.open(folder, {})
     write_world_log(make_world(WorldSettings(users=120, items=500, days=5, impressions=3_000, seed=4)), workspace.log)
+    # Legacy catalogs are ordered by id, the unified one as the log is: rows must differ for a mistake to show.
+    items = pl.read_parquet(workspace.log / "items.parquet")
+    items.sample(fraction=1.0, shuffle=True, seed=1).write_parquet(workspace.log / "items.parquet")
     log: Log = read_log(workspace.log)
     parts = split(workspace, log)
     train_unified(workspace, log, parts, 3, lambda *told, **named: None)
@@ -118,6 +122,29 @@ def test_every_combination_keeps_the_promises_of_a_stack(make: Make, legacy: str
         assert len(ids) == len(set(ids)) <= asked.count
         with pytest.raises(RequestError, match="is not served by"):
             arm.rank(replace(asked, surface="no-such-surface"))
+
+
+@pytest.mark.parametrize("legacy", LEGACY)
+def test_each_layer_says_of_an_item_what_its_own_stack_says_of_it(make: Make, legacy: str) -> None:
+    old, new = make(legacy), make("unified")
+    assert (old.catalog.items.ids != new.catalog.items.ids).any()
+    for which in swaps(layer_groups(old, new)):
+        arm = Swapped(old, new, which)
+        asked = replace(requests(new, 1)[0], item_ids=new.catalog.items.ids[40:90])
+        model, value = (new if name in which else old for name in ("model", "value"))
+        predictions = score(model, asked)[1]
+        user, rows = value.features.user(asked), value.catalog.item_rows(new.catalog.items.ids[40:90])
+        columns = [model.ranker.heads.index(head) for head in value.ranker.heads]
+        values = value.value.values(asked, user, rows, predictions[:, columns])
+        found = score(arm.stack, asked)
+        np.testing.assert_allclose(found[1], predictions)
+        np.testing.assert_allclose(found[0], values if value.decimals is None else np.round(values, value.decimals))
+        control = new if "control" in which else old
+        pool = Pool(control.catalog.item_rows(new.catalog.items.ids[40:90]), np.zeros(50, np.uint32), np.zeros(50))
+        own = control.control.select(asked, control.features.user(asked), pool, found[0])
+        trace = arm.rank(asked).trace
+        assert trace is not None
+        np.testing.assert_array_equal(trace.removed_by, own.removed_by)
 
 
 def test_the_trace_says_which_stack_each_layer_is_from_and_an_explanation_is_of_that_layer(make: Make) -> None:
