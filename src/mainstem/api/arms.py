@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 import msgspec
 
+from mainstem.api.outside_flags import OutsideFlags
 from mainstem.base.errors import MainstemError
 from mainstem.launch.assignment import TREATMENT, Launch, Segment, ramp
 from mainstem.launch.one_unit import Line, OneArm, OneOrigin
+from mainstem.launch.openfeature import Allotted
 from mainstem.launch.plan_file import Plan
 from mainstem.launch.slowed import DOSE, MS_PER_DAY, slowed_arms
 from mainstem.store.launch_book import Placement
@@ -24,6 +26,7 @@ PATIENCE_S: Final = 60.0
 RETRY_S: Final = 0.1
 """How long a book that could not be read is left alone: waiting for it must not hold requests up."""
 LANDED: Final = "landed"
+NO_PROVIDER: Final = "[serve] flags names no provider, so nobody is on the new stack"
 OVER: Final = frozenset({LANDED, "rolled back", "stopped"})
 
 
@@ -38,6 +41,7 @@ class Call:
         shadow: Whether nobody is served by the unified stack yet, and a share of requests is mirrored to it.
         dose_ms: How long the answer is held back on purpose; 0 for arms that are not a dose.
         reason: Why it is served otherwise than the launch says; empty when it is not.
+        flag: The outside flag that must be asked first (``Arms.asked``); until then the unit is in no arm.
     """
 
     launch: str
@@ -48,6 +52,7 @@ class Call:
     shadow: bool = False
     dose_ms: float = 0.0
     reason: str = ""
+    flag: str = ""
 
     @property
     def label(self) -> str:
@@ -89,8 +94,10 @@ class _Placed:
     __slots__ = (
         "_arm",
         "_dose_ms",
+        "_flag",
         "_name",
         "_origin",
+        "_outside",
         "_shadow",
         "_slow",
         "_slow_from_ms",
@@ -98,13 +105,14 @@ class _Placed:
         "_surface",
     )
 
-    def __init__(self, place: Placement, plan: Plan, first_ms: int | None) -> None:
+    def __init__(self, place: Placement, plan: Plan, first_ms: int | None, outside: OutsideFlags | None) -> None:
         share = 0.0 if place.state in OVER else place.share
 
         def arms(slowed: tuple[Segment, ...]) -> OneArm:
             return OneArm(Launch(plan.name, (*ramp(share), *slowed), layer=plan.layer))
 
         self._name, self._surface = place.launch, place.surface
+        self._flag, self._outside = plan.flag_of(place.surface), outside
         self._origin = OneOrigin(plan, place.surface)
         self._shadow = share == 0 and place.state not in OVER
         self._arm = arms(()) if share > 0 else None
@@ -118,13 +126,27 @@ class _Placed:
         legacy = self._origin.of(unit)
         if reason or self._arm is None:
             return Call(self._name, self._surface, "", legacy, shadow=self._shadow and not reason, reason=reason)
+        if self._flag:
+            return self._flagged(unit, legacy)
         slowing = self._slow is not None and self._slow_from_ms <= now_ms < self._slow_until_ms
         arm = (self._slow if slowing and self._slow is not None else self._arm).of(unit) or ""
         dose_ms = self._dose_ms if arm == DOSE else 0.0
         return Call(self._name, self._surface, arm, legacy, ours=arm == TREATMENT, dose_ms=dose_ms)
 
+    def _flagged(self, unit: int, legacy: str) -> Call:
+        """The arm that the outside flag gives; in none while it is not known or cannot be."""
+        call = Call(self._name, self._surface, "", legacy)
+        if self._outside is None:
+            return replace(call, reason=f"flag: {self._flag}: {NO_PROVIDER}")
+        told = self._outside.known(self._flag, unit)
+        return replace(call, flag=self._flag) if told is None else allotted(call, self._flag, told)
+
     def legacy(self) -> tuple[str, ...]:
         return self._origin.names
+
+    def unasked(self) -> str:
+        """Which flag splits units here and cannot be asked; empty when none."""
+        return self._flag if self._arm is not None and self._outside is None else ""
 
 
 class Arms:
@@ -134,6 +156,7 @@ class Arms:
         watch: The book.
         now_ms: The platform's time.
         remotes: Legacy stacks that can be asked: what is left when a book was there and could never be read.
+        outside: Asks the outside flags that plans name; None can ask none, which puts their units in no arm.
         patience_s: See ``PATIENCE_S``.
         monotonic: Seconds that only go forward.
     """
@@ -144,11 +167,13 @@ class Arms:
         now_ms: Callable[[], int],
         remotes: Iterable[str] = (),
         *,
+        outside: OutsideFlags | None = None,
         patience_s: float = PATIENCE_S,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._watch, self._now_ms, self._monotonic = watch, now_ms, monotonic
         self._remotes = tuple(sorted(remotes))
+        self._outside = outside
         self._patience_s = patience_s
         self._known: tuple[Placement, ...] | None = None
         self._placed: Mapping[str, _Placed] = {}
@@ -165,6 +190,24 @@ class Arms:
         if placed is not None:
             return placed.call(unit, self._now_ms(), reason)
         return self._blind(surface, unit, reason) if self._known is None else None
+
+    async def asked(self, call: Call, unit: int, named: str) -> Call | None:
+        """The call once its outside flag was asked; the book is read again, so that an act of meanwhile holds.
+
+        Args:
+            call: From ``of``, with a flag.
+            unit: The unit's number.
+            named: The unit as it was given.
+        """
+        if self._outside is None or not call.flag:
+            return call
+        told = await self._outside.ask(call.flag, unit, named)
+        again = self.of(call.surface, unit)
+        if again is None or not again.flag:
+            return again
+        if again.flag != call.flag:
+            told = Allotted(None, "another launch has the surface since it was asked")
+        return allotted(replace(again, flag=""), again.flag, told)
 
     @property
     def blind(self) -> bool:
@@ -186,9 +229,12 @@ class Arms:
     def health(self) -> list[str]:
         """What is wrong with the book, in words; empty when nothing is."""
         reason = self._follow()
+        lacking = sorted({flag for one in self._placed.values() if (flag := one.unasked())})
+        flags = [f"flag {flag!r} splits a launched surface: {NO_PROVIDER}" for flag in lacking]
+        flags += [] if self._outside is None else self._outside.health()
         if not self.trouble:
-            return []
-        return [reason or f"the book of launches cannot be read, what was last known holds: {self.trouble}"]
+            return flags
+        return [*flags, reason or f"the book of launches cannot be read, what was last known holds: {self.trouble}"]
 
     def _follow(self) -> str:
         """Takes in what changed; answers why nobody may be on the new stack, or nothing."""
@@ -208,7 +254,8 @@ class Arms:
     def _compile(self, place: Placement) -> _Placed:
         plan = msgspec.json.decode(place.plan, type=Plan)
         slows = plan.latency.share > 0 and place.share > 0
-        return _Placed(place, plan, self._watch.first_served_ms(place.launch, place.surface) if slows else None)
+        first_ms = self._watch.first_served_ms(place.launch, place.surface) if slows else None
+        return _Placed(place, plan, first_ms, self._outside)
 
     def _failed(self, error: Exception) -> str:
         now = self._monotonic()
@@ -229,6 +276,13 @@ class Arms:
             return Call("", surface, "", "", ours=True, reason=reason)
         at = Line(f"mainstem/origin/{surface}").at(unit)
         return Call("", surface, "", self._remotes[int(at * len(self._remotes))], reason=reason)
+
+
+def allotted(call: Call, flag: str, told: Allotted) -> Call:
+    """A call of a unit in no arm with the arm that its flag gives, or with why it gives none."""
+    if told.failed:
+        return replace(call, reason=f"flag: {flag}: {told.failed}"[:200])
+    return replace(call, arm=told.arm or "", ours=told.arm == TREATMENT)
 
 
 def _last(known: tuple[Placement, ...]) -> dict[str, Placement]:

@@ -45,7 +45,8 @@ class Explain:
             raise RequestError(
                 f"the explanation was not ready within {PATIENCE * service.budget_s:g} s", code="serve-008", status=503
             ) from None
-        why = _of_launch(why, service.launched.call(request))
+        call = await service.launched.asked(service.launched.call(request), request.user_id, asked["user"])
+        why = _of_launch(why, call)
         await send_json(send, msgspec.convert(_finite(dataclasses.asdict(why)), ExplainAnswer))
 
     def _request(self, asked: dict[str, str]) -> tuple[Request, int]:

@@ -133,7 +133,7 @@ async def _evaluated(service: Service, flag: Flag, unit: int, named: str) -> Fla
     told = {"launch": flag.launch, "surface": flag.surface}
     if flag.landed:
         return FlagAnswer(flag.key, True, "STATIC", LANDED, told)
-    call = service.launched.placed(flag.surface, unit)
+    call = await service.launched.asked(service.launched.placed(flag.surface, unit), unit, named)
     if call is None:  # pragma: no cover - a flag's launch has the surface, or the surface has landed
         return FlagAnswer(flag.key, True, "STATIC", LANDED, told)
     return FlagAnswer(flag.key, call.ours, _reason(flag, call), call.arm or OUTSIDE, told | _more(call))

@@ -18,6 +18,7 @@ from mainstem.api.lane import Lane
 from mainstem.api.launch_meters import LaunchMeters
 from mainstem.api.legacy import LegacyStacks
 from mainstem.api.mirror import Mirror
+from mainstem.api.outside_flags import OutsideFlags
 from mainstem.api.relay import Relay
 from mainstem.api.shadowing import Shadowing
 from mainstem.api.slowed import Slowing
@@ -76,7 +77,8 @@ class Launched:
         self, live: Live, lane: Lane, mirror: Mirror | None, meters: LaunchMeters, ours: Ours, worker: int
     ) -> None:
         folder, serve = live.log.path.parent, live.settings.serve
-        self.arms = Arms(LaunchWatch(folder / FILE), live.clock.now_ms, live.remotes)
+        self._flags = OutsideFlags.of(serve)
+        self.arms = Arms(LaunchWatch(folder / FILE), live.clock.now_ms, live.remotes, outside=self._flags)
         self._live, self._lane, self._mirror, self._meters, self._ours = live, lane, mirror, meters, ours
         self._budget_s = serve.request_budget_ms / 1e3
         self._stacks = LegacyStacks(live.remotes, self._budget_s)
@@ -113,6 +115,8 @@ class Launched:
         if self.relay is not None:
             await asyncio.to_thread(self.relay.stop)
         self._stacks.close()
+        if self._flags is not None:
+            await asyncio.to_thread(self._flags.close)
 
     def call(self, request: Request) -> Call | None:
         """How a request is served; None where no launch has a say."""
@@ -122,6 +126,16 @@ class Launched:
         """The same for a surface and a unit, who need not be asking for anything."""
         call = self.arms.of(surface, unit)
         return self._slowing.placed(call) if call is not None and call.arm in SLOWED else call
+
+    async def asked(self, call: Call | None, unit: int, named: str) -> Call | None:
+        """The call itself; where an outside flag splits the surface's units, the call once the flag was asked.
+
+        Args:
+            call: From ``call`` or ``placed``.
+            unit: Whose.
+            named: The unit as it was given, which the flag's provider knows it by.
+        """
+        return call if call is None or not call.flag else await self.arms.asked(call, unit, named)
 
     async def rank(self, call: Call, request: Request, explain: bool, started: float) -> Served:
         """The answer of whoever the launch says, or of who stands in for it.

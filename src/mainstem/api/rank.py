@@ -44,6 +44,8 @@ class RankSurface:
         request, ignored = self._request(scope["path_params"]["surface"], body)
         scope["mainstem.request_id"] = request.request_id
         call = service.launched.call(request)
+        if call is not None and call.flag:
+            call = await service.launched.asked(call, request.user_id, str(body.user_id))
         if call is None:
             served, slate = None, await service.rank(request, body.explain)
         else:

@@ -172,7 +172,12 @@ class Gate:
         return units, health
 
     def _assigned(self, phase: Phase, events: pl.DataFrame) -> pl.Series:
-        """Whether each event's unit was in an arm when it happened: others are nobody's fault when they have no exposure."""
+        """Whether each event's unit was in an arm when it happened: others are nobody's fault when they have no exposure.
+
+        Where an outside flag splits the units, only the units that were exposed are known.
+        """
+        if self.plan.flag_of(self.surface):
+            return pl.repeat(False, events.height, dtype=pl.Boolean, eager=True)
         salt = f"mainstem/{self.plan.layer}/{self.plan.name}"
         at = positions(salt, unit_keys(events["unit"].to_numpy().astype(np.int64)))
         since = np.array([ms for ms, _ in phase.steps])

@@ -1,5 +1,8 @@
 """The ramp as feature flags: our assignment behind the OpenFeature SDK, and somebody else's flags in place of our assignment.
 
+A server asks ``OutsideArms``, whose flag is a text and names the arm; ``OutsideRamp`` reads a boolean flag, for analyses of one
+step: who is not on the new stack is control there, so units change arms from step to step.
+
 The SDK (``openfeature-sdk``) is not needed to import this; it is when a flag is resolved.
 
 Source: the OpenFeature specification, provider interface.
@@ -153,6 +156,10 @@ class FlagClient(Protocol):
         """A flag's value with its reason and, where it failed, its error."""
         ...
 
+    def get_string_details(self, flag_key: str, default_value: str, evaluation_context: Any = None) -> Any:
+        """The same for a flag whose value is a text."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Allotted:
@@ -214,3 +221,67 @@ class OutsideRamp:
                 hint="see that the outside provider is registered and knows the flag",
             )
         return np.array([OUTSIDE if one.arm is None else self.arms.index(one.arm) for one in told], np.int8)
+
+
+class OutsideArms:
+    """Arms that somebody else's flags give: a flag's text is ``treatment`` or ``control``; any other text is no arm.
+
+    A flag that fails, or says an arm only because it fell back to its default, puts the unit into no arm. Never raises.
+
+    Args:
+        client: From ``provided``, or ``openfeature.api.get_client()``.
+    """
+
+    def __init__(self, client: FlagClient) -> None:
+        self._client = client
+        self._context: Any = importlib.import_module("openfeature.evaluation_context").EvaluationContext
+
+    def ask(self, flag: str, unit: str) -> Allotted:
+        """What the provider says of one unit."""
+        try:
+            told = self._client.get_string_details(flag, "", self._context(unit))
+        except Exception as error:  # another's code: whatever it does, nobody is exposed
+            return Allotted(None, f"{type(error).__name__}: {error}"[:160])
+        if told.error_code is not None:
+            return Allotted(None, f"{told.error_code}: {told.error_message or ''}".rstrip(": ")[:160])
+        value, reason = told.value, str(told.reason)
+        arm = value if value in (TREATMENT, CONTROL) else None
+        if reason in _FELL_BACK and (arm is not None or not value):
+            return Allotted(None, f"it fell back to its default (reason {reason})")
+        return Allotted(arm)
+
+
+_FELL_BACK = ("DEFAULT", "DISABLED", "ERROR")
+DOMAIN = "mainstem"
+"""The SDK's domain of the provider that a server is set to ask: another default provider of the process stays as it is."""
+
+
+def provided(named: str) -> tuple[FlagClient, Callable[[], None]]:
+    """A client of the provider that a setting names, and what ends the provider.
+
+    Args:
+        named: ``module:name`` of a provider, or of what makes one when called.
+
+    Raises:
+        LaunchError: There is no such module or name, it is no provider, or the SDK is not installed (``launch-132``).
+    """
+    module, _, name = named.partition(":")
+    try:
+        api = importlib.import_module("openfeature.api")
+        found: Any = getattr(importlib.import_module(module), name)
+        if not hasattr(found, "resolve_string_details") or isinstance(found, type):
+            found = found()
+        if not hasattr(found, "resolve_string_details"):
+            raise TypeError(f"a {type(found).__name__} resolves no flags")
+        api.set_provider(found, DOMAIN)
+    except Exception as error:  # another's code is imported and called here
+        raise LaunchError(
+            f"found no OpenFeature provider by [serve] flags = {named!r}: {type(error).__name__}: {error}",
+            code="launch-132",
+            hint="module:name of a provider that can be imported here; the SDK comes with pip install 'mainstem[openfeature]'",
+        ) from error
+    return api.get_client(DOMAIN), getattr(found, "shutdown", _nothing)
+
+
+def _nothing() -> None:
+    """What ends a provider that has nothing to end."""

@@ -128,6 +128,9 @@ class Plan(Record, frozen=True, kw_only=True):
     """Surface = legacy stack = share of its units it carries; a surface left out is carried in equal parts by all ``legacy``."""
     shadow: Shadow = Shadow()
     latency: Latency = Latency()
+    flags: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+    """Surface = key of an outside OpenFeature flag whose text, ``treatment`` or ``control``, is a unit's arm there; any other text
+    is no arm. Surfaces left out are split by the platform. Needs ``[serve] flags``."""
     risks: list[str] = []
     """Risks of the assessment (`mainstem responsible`) that must be met before anybody is served by the new stack."""
 
@@ -135,6 +138,10 @@ class Plan(Record, frozen=True, kw_only=True):
         """Which legacy stacks carry a surface today, and what share of its units each; in the plan's order."""
         named = self.origins.get(surface) or dict.fromkeys(self.legacy, 1 / len(self.legacy))
         return {one: named[one] for one in self.legacy if named.get(one, 0.0) > 0}
+
+    def flag_of(self, surface: str) -> str:
+        """The outside flag that splits a surface's units; empty where the platform does."""
+        return "" if self.flags is msgspec.UNSET else self.flags.get(surface, "")
 
     def must_pass(self) -> dict[str, Metric]:
         """The metrics that decide: primaries and guardrails."""
@@ -259,6 +266,7 @@ def _check_plan(plan: Plan, where: str) -> None:
             raise _misfit(where, f"{what} is {found!r}, expected one or more different names")
     _check_origins(plan, where)
     _check_shadow(plan, where)
+    _check_flags(plan, where)
     if not any(one.role == "primary" for one in plan.metrics.values()):
         raise _misfit(where, "no metric is primary, so nothing could ever be decided")
 
@@ -284,6 +292,21 @@ def _check_shadow(plan: Plan, where: str) -> None:
         raise _misfit(where, "latency slows at most a share of .1 of units, for at most 7 days")
     if not 0 <= plan.latency.dose_ms < 10_000:
         raise _bounds(where, "latency.dose_ms", plan.latency.dose_ms, "0 to 10,000")
+
+
+def _check_flags(plan: Plan, where: str) -> None:
+    """Flags are of surfaces of the plan, and not of slowed arms, whose places are on the platform's own line."""
+    if plan.flags is msgspec.UNSET:
+        return
+    for surface, flag in plan.flags.items():
+        if surface not in plan.surfaces:
+            raise _misfit(where, f"flags.{surface} is no surface of the plan ({', '.join(plan.surfaces)})")
+        if not 0 < len(flag) <= 256:
+            raise _bounds(where, f"flags.{surface}", flag, "the key of a flag, of 1 to 256 letters")
+    if not plan.flags:
+        raise _misfit(where, "flags names no surface, expected SURFACE = a flag's key, or no such table")
+    if plan.latency.share > 0:
+        raise _misfit(where, "flags and latency are both set: who is slowed stands on the platform's own line")
 
 
 def _check_metric(metric: Metric, name: str, where: str) -> None:
