@@ -7,14 +7,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from openfeature import api as sdk
+from openfeature.evaluation_context import EvaluationContext
+from openfeature.flag_evaluation import FlagResolutionDetails
+from openfeature.provider import in_memory_provider
 
 from mainstem.base.errors import LaunchError
 from mainstem.launch.assignment import OUTSIDE, Launch, ramp
 from mainstem.launch.openfeature import OutsideRamp, RampProvider
 
-api: Any = pytest.importorskip("openfeature.api", reason="openfeature-sdk is an extra")
-context: Any = pytest.importorskip("openfeature.evaluation_context").EvaluationContext
-memory: Any = pytest.importorskip("openfeature.provider.in_memory_provider")
+api: Any = sdk
+context: Any = EvaluationContext
+memory: Any = in_memory_provider
 
 LAUNCH = Launch("feed-1", ramp(0.25))
 
@@ -79,7 +83,7 @@ def test_a_step_of_the_ramp_is_seen_at_once_and_told(client):
 def test_an_outside_provider_drives_the_ramp(client):
     flag = memory.InMemoryFlag(
         "off", {"on": True, "off": False},
-        context_evaluator=lambda flag, asked: pytest.importorskip("openfeature.flag_evaluation").FlagResolutionDetails(
+        context_evaluator=lambda flag, asked: FlagResolutionDetails(
             value=int(asked.targeting_key) % 2 == 0, reason="TARGETING_MATCH"
         ),
     )  # fmt: skip
