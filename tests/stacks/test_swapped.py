@@ -12,13 +12,14 @@ import polars as pl
 import pytest
 
 from mainstem.base.errors import RequestError
-from mainstem.base.request import Pool, Request, Rows
+from mainstem.base.request import Found, Pool, Request, Rows
 from mainstem.data.log import Log, read_log
 from mainstem.data.world import WorldSettings, make_world, write_world_log
 from mainstem.features.feedback import FeedbackBatch
 from mainstem.stacks.run import guarded, run, score
 from mainstem.stacks.stage import Stack
 from mainstem.stacks.swapped import LAYERS, Swapped, layer_groups, swaps
+from mainstem.stacks.swapped_parts import SideUnion
 from mainstem.stacks.why import why
 from mainstem.workspace.layout import LEGACY, Workspace
 from mainstem.workspace.log import split
@@ -221,3 +222,17 @@ def test_guards_of_control_hold_for_a_fallback_list_of_the_shared_catalog(make: 
     after = old.catalog.items.ids[guarded(arm.stack, asked, rows)]
     assert before[0] not in after
     assert set(before[1:].tolist()) <= set(after.tolist())
+
+
+def test_what_one_of_the_stacks_does_not_hold_is_no_candidate() -> None:
+    class Every:
+        def merge(self, request: Request, found: list[Found]) -> Pool:
+            return Pool(np.array([3, 0, 2, 1]), np.array([1, 2, 3, 4], np.uint32), np.array([0.4, 0.3, 0.2, 0.1]))
+
+    held = np.array([True, False, True, True, False])  # the last is for what the shared catalog does not hold
+    pool = SideUnion(Every(), held).merge(Request(1, 1, "feed", 0, 3), [])
+    assert (pool.rows.tolist(), pool.source_mask.tolist(), pool.fused.tolist()) == (
+        [3, 0, 2],
+        [1, 2, 3],
+        [0.4, 0.3, 0.2],
+    )
