@@ -14,7 +14,9 @@ import resource
 import time
 
 import numpy as np
+from numpy.typing import NDArray
 
+from mainstem.base.errors import ProgramError
 from mainstem.capacity.elicited import Elicited, exactly, joint
 from mainstem.capacity.transition import Need, Resource, SurfaceMove, Transition
 from mainstem.capacity.worlds import stage_begins
@@ -28,7 +30,7 @@ from mainstem.workspace.transition import (
     outcome,
 )
 from mainstem.workspace.transition_file import Joining, PoolLink, SurfaceLink
-from mainstem.workspace.transition_level import level_transition
+from mainstem.workspace.transition_level import LevelledTransition, level_transition
 from mainstem.workspace.transition_slips import delayed, late_dual_running, longer_ramp_dual_running, stretched
 
 SURFACES = ("feed", "pages")
@@ -124,15 +126,57 @@ def capped(draw: np.random.Generator) -> tuple[int, int, float]:
     for _ in range(CAPS):
         held = made(draw, doubt=False)
         units = {one.name: one.new["gpu"].by_traffic for one in held.capacity.surfaces}
-        free = level_transition(held, worlds=1)
+        free = level_transition(held, worlds=1, returns=False)
         first, last = free.free_order
         small, opens = units[first] - 1.0, int(draw.integers(24, 40))
-        found = level_transition(held, {"gpu": {0: small, opens: max(units.values()) + 1.0}}, worlds=1)
+        found = level_transition(held, {"gpu": {0: small, opens: max(units.values()) + 1.0}}, worlds=1, returns=False)
         over = max(over, *(one.held - one.room for one in found.weeks))
         if units[last] <= small and free.free_lands[first] != free.free_lands[last]:
             should += 1
             did += found.order != free.free_order
     return should, did, over
+
+
+def returned(draw: np.random.Generator) -> tuple[int, int, int, float]:
+    """Caps that only one launch fits until it gave back: how many, held without returns, held with them, and the most over a pool.
+
+    What is held is counted from the dates alone: both stacks from a ramp's begin until the wait after its landing.
+    """
+    cases, without, held_with, over = 0, 0, 0, -np.inf
+    while cases < CAPS:
+        held = made(draw, doubt=False)
+        moves = {one.name: (one.old["gpu"].by_traffic, one.new["gpu"].by_traffic) for one in held.capacity.surfaces}
+        small, large = sorted(moves, key=lambda name: moves[name][1])
+        cap, gain = moves[large][1] - 1.0, moves[small][0] - moves[small][1]
+        if moves[small][1] > cap or gain < 1.0:
+            continue
+        cases += 1
+        without += _levelled(held, cap, returns=False) is not None
+        found = _levelled(held, cap, returns=True)
+        if found is not None:
+            held_with += 1
+            olds = sum(old for old, _ in moves.values())
+            over = max(over, float((_by_hand(held, found) - olds - cap).max()))
+    return cases, without, held_with, over
+
+
+def _levelled(held: Joined, cap: float, *, returns: bool) -> LevelledTransition | None:
+    try:
+        return level_transition(held, {"gpu": {0: cap}}, worlds=1, returns=returns)
+    except ProgramError:
+        return None
+
+
+def _by_hand(held: Joined, found: LevelledTransition) -> NDArray[np.float64]:
+    """Units of both stacks by week, until a year after the last landing."""
+    bars = {one.name: one for one in found.bars}
+    out = np.zeros(160)
+    for one in held.capacity.surfaces:
+        bar = bars[f"{one.name}-ramp"]
+        begins, lands = (bar.starts - held.monday).days // 7, (bar.ends - held.monday).days // 7 + 1
+        out[: lands + int(one.lag.middle)] += one.old["gpu"].by_traffic
+        out[begins:] += one.new["gpu"].by_traffic
+    return out
 
 
 def main() -> None:
@@ -148,6 +192,12 @@ def main() -> None:
     print(
         f"{CAPS} caps: {did} of {should} in which the later launch fits sooner are re-ordered, {max(over, 0.0):.1e} over the "
         f"room of a week at most ({_met(good)}: all, and none)"
+    )
+    cases, without, held_with, over = returned(np.random.default_rng(9))
+    good = without == 0 and held_with == cases and over <= 1e-9
+    print(
+        f"{cases} caps below the larger launch, which fits what the smaller one gives back: {without} levelled without returns, "
+        f"{held_with} with, {max(over, 0.0):.1e} over the pool in a week at most ({_met(good)}: none, all, and none)"
     )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(f"{time.process_time() - began:.1f} s of CPU, {peak:.2f} GB at most")

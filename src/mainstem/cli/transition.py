@@ -136,14 +136,17 @@ def level(
     cap: Annotated[
         list[str] | None, typer.Option(help="Room for launches by week instead, such as serving=200@0,500@34.")
     ] = None,
+    keep_old: Annotated[
+        bool, typer.Option("--keep-old", help="As if no launch gave anything back: all old stacks stay.")
+    ] = False,
     seed: Seed = None,
     as_json: AsJson = False,
 ) -> None:
-    """When surfaces land if each pool has room only beside the old stacks, week by week."""
+    """When surfaces land if each pool has only the room that old stacks and earlier launches leave, week by week."""
     from mainstem.workspace.transition_level import level_transition
 
     _, joined = _joined(folder, datetime.now(UTC).date(), seed)
-    found = level_transition(joined, _caps(cap or []), seed=seed or 0)
+    found = level_transition(joined, _caps(cap or []), seed=seed or 0, returns=not keep_old)
     over = max((one.held - one.room for one in found.weeks), default=0.0)
     text = (
         f"without pools: {_said(found.free_lands)}\nlevelled:      {_said(found.lands)}\n"
