@@ -11,7 +11,8 @@ import pytest
 from mainstem.base.errors import LaunchError
 from mainstem.data.log import read_log
 from mainstem.data.world import WorldSettings, make_world, write_world_log
-from mainstem.workspace.layer_arms import FEW, before, layers_of
+from mainstem.launch.layers import blame, layer_effects
+from mainstem.workspace.layer_arms import FEW, LayersTold, before, layers_of
 from mainstem.workspace.layout import LEGACY, Workspace
 from mainstem.workspace.log import split
 from mainstem.workspace.programs import train
@@ -41,6 +42,16 @@ def test_a_log_that_knows_nothing_of_an_act_explains_nothing() -> None:
         {"user_id": [1, 2], "surface": ["feed", "feed"], "click": pl.Series([None, None], dtype=pl.Int8)}
     )
     np.testing.assert_array_equal(before(told, np.array([1, 2, 3]), "feed", "click"), np.zeros((3, 2)))
+
+
+def test_a_broken_split_names_nobody_and_says_nothing_of_the_noise() -> None:
+    new = (np.arange(8_000)[:, None] >> np.arange(3)) & 1
+    kept = new[(new.sum(axis=1) < 3) | (np.arange(8_000) % 16 == 7)]
+    found = layer_effects(("retrieval", "model and value", "control"), kept, np.arange(len(kept)) % 2)
+    told = LayersTold("feed", "interest-first", found.design.layers, {"click": found}, blame(found))
+    assert (told.blame.layer, told.parts) == ("", ())
+    assert told.sentence.startswith("units were not split over the 8 arms as promised")
+    assert "noise" not in told.sentence
 
 
 @pytest.mark.slow

@@ -51,8 +51,10 @@ class LayersTold:
     @property
     def sentence(self) -> str:
         """Who is to blame, and how much of the noise was known before."""
-        gone = next(iter(self.effects.values())).explained
-        return f"{self.blame.sentence} (what users did before explained {gone:.0%} of the noise)"
+        first = next(iter(self.effects.values()))
+        if first.ratio.alarm:
+            return self.blame.sentence
+        return f"{self.blame.sentence} (what users did before explained {first.explained:.0%} of the noise)"
 
     @property
     def parts(self) -> tuple[LayerPart, ...]:
