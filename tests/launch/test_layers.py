@@ -122,3 +122,12 @@ def test_what_was_known_before_narrows_intervals_whatever_its_unit() -> None:
     nothing = layer_effects(LAYERS, new, y, np.full(1_600, 1e9))
     assert nothing.explained == pytest.approx(0.0, abs=1e-12)
     assert nothing.layers["model"].mid == pytest.approx(plain.layers["model"].mid)
+
+
+def test_more_of_what_should_be_little_is_harm() -> None:
+    slower = made(7, {"model": 0.2})
+    assert (blame(slower, "down").layer, blame(slower, "down").alone) == ("model", True)
+    assert blame(slower).layer == ""
+    pair = made(8, {}, together=0.5)
+    assert blame(pair, "down").layer == ""
+    assert "retrieval and model together" in blame(pair, "down").sentence
