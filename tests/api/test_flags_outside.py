@@ -229,11 +229,27 @@ def test_who_the_flag_leaves_out_is_no_missing_exposure(tmp_path: Path) -> None:
     assert [one.invalid for one in told] == [(), ()]
 
 
-def made_log(arms: dict[str, str], silent: range = range(0)):
+@pytest.mark.parametrize(("minutes", "crossed"), [(50, 0), (70, 10)])
+def test_past_one_half_the_service_has_an_hour_to_follow_the_book(minutes: int, crossed: int) -> None:
+    arms = split(range(1_000, 1_040), ANSWERS[:2])
+    later = arms | dict.fromkeys([unit for unit, arm in arms.items() if arm == "control"][:10], "treatment")
+    before, after = made_log(arms, at_ms=minutes * 60_000), made_log(later, at_ms=80 * 60_000)
+
+    def read(after_offset: int, limit: int) -> list[Stored]:
+        moved = [Stored(1_000 + one.offset, one.kind, one.payload) for one in after(0, limit)]
+        return [one for one in (*before(0, limit), *moved) if one.offset > after_offset]
+
+    log = ServedLog(read, PLAN)
+    log.follow()
+    told = [Gate(PLAN, "feed", one, log, None, 20).hour(Phase(0, ((0, 0.95),)), 10**8) for one in LEGACY]
+    assert sum(one.health.crossed for one in told if one.health) == crossed
+
+
+def made_log(arms: dict[str, str], silent: range = range(0), at_ms: int = 2_000):
     """A log in which each unit was shown one slate, and others acted without one."""
 
     def one(at: int, unit: str, arm: str) -> Stored:
-        told = {"user_id": int(unit), "surface": "feed", "time_ms": 2_000, "item_ids": b"", "arm": f"one.{arm}"}
+        told = {"user_id": int(unit), "surface": "feed", "time_ms": at_ms, "item_ids": b"", "arm": f"one.{arm}"}
         return Stored(at + 1, IMPRESSION, msgspec.msgpack.encode(told))
 
     stored = [one(at, unit, arm) for at, (unit, arm) in enumerate(arms.items())]
@@ -280,6 +296,40 @@ def test_a_hung_provider_costs_one_wait_and_a_few_threads_and_its_late_answer_is
     assert outside.health() == []
     assert outside.known("new", 1) is None  # the declared time is over
     outside.close()
+
+
+def test_a_flag_at_another_step_than_the_book_is_told_until_it_follows(tmp_path: Path) -> None:
+    """Below one half both arms are equal at any share, so no sample ratio could tell."""
+    share, second = [0.05], [0.0]
+    outside = OutsideFlags(
+        lambda flag, unit: Allotted(TREATMENT if int(unit) % 100 < 100 * share[0] else CONTROL),
+        wait_s=0,
+        keep_s=0,
+        monotonic=lambda: second[0],
+    )
+    book = started(tmp_path, PLAN, share=0.05)
+    arms = Arms(LaunchWatch(book.path), lambda: 0, LEGACY, outside=outside)
+
+    def serve(units: range) -> list[str]:
+        for unit in units:
+            call = arms.of("feed", unit)
+            assert call is not None
+            asyncio.run(arms.asked(call, unit, str(unit)))
+        return arms.health()
+
+    assert serve(range(500)) == []
+    share[0] = 0.5
+    second[0] = TOLD_S + 1
+    assert serve(range(99)) == []  # too few to tell
+    assert serve(range(500)) == [
+        "feed: flag 'feed-new' gives the new stack to 50.0% of the last 500 units, the step is 0.05"
+    ]
+    move(book, 0.5)
+    assert arms.health() == []
+    share[0] = 0.25
+    assert "25.0%" in serve(range(500))[0]
+    move(book, 0.0, "stopped")
+    assert arms.health() == []
 
 
 def test_an_answer_holds_for_its_time_and_a_failure_for_a_moment() -> None:

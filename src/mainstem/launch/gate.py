@@ -33,6 +33,8 @@ FEWEST: Final = 100
 
 SETTLES_MS: Final = 300_000
 """After a step what was already on its way is still served by the step before: that unit's missing exposure is nobody's fault."""
+FLAG_SETTLES_MS: Final = 3_600_000
+"""The same past one half where an outside flag splits the units: its service follows the book's step a while later."""
 _KEPT: Final = 8
 """Tables of units that are kept for the metrics of one look."""
 
@@ -158,7 +160,8 @@ class Gate:
         events = self._log.events(self.surface, self.legacy)
         arms = pl.col("arm").is_in([CONTROL, TREATMENT])
         # Past one half control units become the new arm's; one that was on its way just then is in no two arms for it.
-        begin_ms = phase.start_ms + (SETTLES_MS if phase.share > HALF else 0)
+        settles_ms = FLAG_SETTLES_MS if self.plan.flag_of(self.surface) else SETTLES_MS
+        begin_ms = phase.start_ms + (settles_ms if phase.share > HALF else 0)
         exposures = exposures.filter((pl.col(OFFSET) <= seen) & (pl.col("time_ms") >= begin_ms) & arms)
         events = events.filter((pl.col(OFFSET) <= seen) & (pl.col("time_ms") >= begin_ms))
         events = events.filter(
