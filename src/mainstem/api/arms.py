@@ -99,6 +99,7 @@ class _Placed:
         "_origin",
         "_outside",
         "_shadow",
+        "_share",
         "_slow",
         "_slow_from_ms",
         "_slow_until_ms",
@@ -111,7 +112,7 @@ class _Placed:
         def arms(slowed: tuple[Segment, ...]) -> OneArm:
             return OneArm(Launch(plan.name, (*ramp(share), *slowed), layer=plan.layer))
 
-        self._name, self._surface = place.launch, place.surface
+        self._name, self._surface, self._share = place.launch, place.surface, share
         self._flag, self._outside = plan.flag_of(place.surface), outside
         self._origin = OneOrigin(plan, place.surface)
         self._shadow = share == 0 and place.state not in OVER
@@ -144,9 +145,14 @@ class _Placed:
     def legacy(self) -> tuple[str, ...]:
         return self._origin.names
 
-    def unasked(self) -> str:
-        """Which flag splits units here and cannot be asked; empty when none."""
-        return self._flag if self._arm is not None and self._outside is None else ""
+    def flagged(self) -> list[str]:
+        """What is wrong with the flag that splits units here, in words."""
+        if not self._flag or self._arm is None:
+            return []
+        if self._outside is None:
+            return [f"flag {self._flag!r} splits a launched surface: {NO_PROVIDER}"]
+        told = self._outside.step(self._flag, self._share)
+        return [f"{self._surface}: {told}"] if told else []
 
 
 class Arms:
@@ -229,8 +235,7 @@ class Arms:
     def health(self) -> list[str]:
         """What is wrong with the book, in words; empty when nothing is."""
         reason = self._follow()
-        lacking = sorted({flag for one in self._placed.values() if (flag := one.unasked())})
-        flags = [f"flag {flag!r} splits a launched surface: {NO_PROVIDER}" for flag in lacking]
+        flags = sorted({told for one in self._placed.values() for told in one.flagged()})
         flags += [] if self._outside is None else self._outside.health()
         if not self.trouble:
             return flags

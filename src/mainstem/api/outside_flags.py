@@ -12,9 +12,11 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import islice
 from typing import Final
 
 from mainstem.base.settings import Serve
+from mainstem.launch.assignment import TREATMENT
 from mainstem.launch.openfeature import Allotted, OutsideArms, provided
 
 THREADS: Final = 8
@@ -25,6 +27,10 @@ FAILED_S: Final = 1.0
 """How long a failed answer stands before the flag is asked for that unit again."""
 TOLD_S: Final = 60.0
 """How long failures are told in health."""
+LATEST: Final = 2_000
+"""Units, the last that were asked for, whose answers say where a flag stands."""
+LEAST: Final = 100
+"""Fewer units say nothing of a flag's share."""
 
 Ask = Callable[[str, str], Allotted]
 """What a flag says of a unit; never raises."""
@@ -106,6 +112,21 @@ class OutsideFlags:
             f"flag {flag!r} failed {counts[flag]} times in the last minute, and put those units in no arm: {why}"
             for flag, why in sorted(last.items())
         ]
+
+    def step(self, flag: str, share: float) -> str:
+        """Does a flag stand at another step than the book? In words; empty when it does not, or too few were asked.
+
+        Told is a share of the last units that is four standard deviations and a hundredth away from the step's.
+        """
+        since = self._monotonic() - TOLD_S
+        latest = islice(reversed(self._known.items()), LATEST)
+        arms = [told.arm for (of, _), (until, told) in latest if of == flag and until > since and not told.failed]
+        if len(arms) < LEAST:
+            return ""
+        found = arms.count(TREATMENT) / len(arms)
+        if abs(found - share) <= 0.01 + 4 * (share * (1 - share) / len(arms)) ** 0.5:
+            return ""
+        return f"flag {flag!r} gives the new stack to {found:.1%} of the last {len(arms)} units, the step is {share:g}"
 
     def close(self) -> None:
         """Ends the provider and the threads; what they wait for ends by the provider's own limits."""
