@@ -125,7 +125,7 @@ def test_what_was_known_before_narrows_intervals_whatever_its_unit() -> None:
 
 
 def test_more_of_what_should_be_little_is_harm() -> None:
-    slower = made(7, {"model": 0.2})
+    slower = made(9, {"model": 0.2})
     assert (blame(slower, "down").layer, blame(slower, "down").alone) == ("model", True)
     assert blame(slower).layer == ""
     pair = made(8, {}, together=0.5)
