@@ -119,7 +119,9 @@ def test_the_doors(folder: Path) -> None:
     told = run(app, ["transition", "delay", "feed", "4", str(folder), "--worlds", "50"])
     assert told.exit_code == 0, told.output
     assert "feed 4 weeks later" in told.output
-    capped = run(app, ["transition", "level", str(folder), "--cap", "serving=1e9", "--json"])
+    told = run(app, ["transition", "stretch", "--worlds", "50", "--", "feed", "-1", str(folder)])
+    assert "feed ramps -1 weeks longer" in told.output
+    capped = run(app, ["transition", "level", str(folder), "--cap", "serving=1e9", "--json", "--keep-old"])
     assert json.loads(capped.stdout)["order"] == ["feed", "groups", "pages"]
     assert run(app, ["transition", "level", str(folder), "--cap", "serving=a"]).exit_code == 2
     assert run(app, ["transition", "new", str(folder)]).output.startswith("made 0 files")
