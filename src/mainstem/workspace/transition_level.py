@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
@@ -14,7 +14,16 @@ from mainstem.capacity.timeline import Timeline, timeline
 from mainstem.capacity.worlds import draw_worlds, pools
 from mainstem.program.critical_path import Schedule, schedule_network
 from mainstem.program.network import calendar_of, network_of
-from mainstem.workspace.transition import WEEK, WORKING_DAYS, Joined, capacity_worlds, first_stages, timed_tasks
+from mainstem.workspace.transition import (
+    WEEK,
+    WORKING_DAYS,
+    Joined,
+    capacity_worlds,
+    first_stages,
+    timed_tasks,
+    weeks_of,
+)
+from mainstem.workspace.transition_order import one_by_one
 from mainstem.workspace.transition_returns import (
     GivenBack,
     given_back,
@@ -128,7 +137,8 @@ def level_transition(
 
     What a launch gives back depends on when it lands, and when it lands on the room. So the plan is levelled to the room that the
     last landings left, at most ``ROUNDS`` times, until the schedule's own landings leave the room that it takes: that is checked
-    on every week of the schedule that is answered.
+    on every week of the schedule that is answered. Where that finds none, launches are made to wait for one another in the order
+    that asks for the least room (`transition_order`).
 
     Args:
         held: The migration.
@@ -147,7 +157,10 @@ def level_transition(
     back = given_back(held, sorted(rooms), seed) if returns else ()
     _fits(held, rooms, back)
     free = schedule_network(network_of(held.program))
-    done, left = _settled(held, rooms, back, _landed(held, free), seed)
+    try:
+        done, left = _settled(held, rooms, back, _landed(held, free), seed)
+    except ProgramError as no:
+        done, left = _in_order(held, rooms, back, seed, no)
     landed, unbound = _landed(held, done), _landed(held, free)
     lasted = {name: np.full(worlds, days) for name, days in _lasted(held, done).items()}
     starts = first_stages(held, {name: np.full(worlds, days) for name, days in landed.items()}, lasted)
@@ -160,6 +173,17 @@ def level_transition(
         tuple(_use(held, done, left, back)),
         timeline(capacity_worlds(held, starts, worlds, seed, lasted)),
     )
+
+
+def _in_order(
+    held: Joined, rooms: Mapping[str, NDArray[np.float64]], back: tuple[GivenBack, ...], seed: int, no: ProgramError
+) -> tuple[Schedule, dict[str, NDArray[np.float64]]]:
+    """`_settled` of launches one by one, or the refusal that there was without an order."""
+    try:
+        told = one_by_one(held, back)
+        return _settled(told, rooms, back, _landed(told, schedule_network(network_of(told.program))), seed)
+    except ProgramError:
+        raise no from None
 
 
 def _settled(
@@ -182,9 +206,9 @@ def _settled(
         sizes = {pool: _by_day(held, weeks) for pool, weeks in with_returns(rooms, back, assumed).items()}
         done = level_holding(held, _ending_wide(held, sizes), longer, seed)
         weeks = landing_weeks(held, back, _landed(held, done))
-        left = with_returns(rooms, back, weeks)
+        left = with_returns(*_far_enough(held, rooms, back, done), weeks)
         if _kept(held, done, left, back):
-            return done, left
+            return done, {pool: there[: len(rooms[pool])] for pool, there in left.items()}
         after = np.where(gains, np.maximum(assumed, weeks), weeks)
         needed = _longer(held, back, done, weeks)
         if np.array_equal(after, assumed) and all(needed[task] <= days for task, days in longer.items()):
@@ -215,6 +239,19 @@ def _ending_wide(held: Joined, sizes: Mapping[str, NDArray[np.float64]]) -> dict
         pool: np.append(days, days[-1] if days[-1] >= most[pool] else sum(one.get(pool, 0.0) for one in needs))
         for pool, days in sizes.items()
     }
+
+
+def _far_enough(
+    held: Joined, rooms: Mapping[str, NDArray[np.float64]], back: tuple[GivenBack, ...], done: Schedule
+) -> tuple[dict[str, NDArray[np.float64]], tuple[GivenBack, ...]]:
+    """Rooms and what is given back until all is over: what lands behind the weeks looked at takes from their last one's room."""
+    until = int(weeks_of(held, np.array([done.end]))[0]) + max((one.after for one in back), default=0) + 1
+
+    def longer(weeks: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.pad(weeks, (0, max(0, until - len(weeks))), mode="edge")
+
+    wide = tuple(replace(one, net=longer(one.net)) for one in back)
+    return {pool: longer(weeks) for pool, weeks in rooms.items()}, wide
 
 
 def _kept(held: Joined, done: Schedule, left: Mapping[str, NDArray[np.float64]], back: tuple[GivenBack, ...]) -> bool:
