@@ -87,7 +87,7 @@ def layers_of(
         legacy: The old stack.
         seed: Of which users.
         progress: Told how much is done, and what.
-        metrics: Heads, a share of items shown; the first one names the layer.
+        metrics: Heads, counted a request, so that showing less is no gain; the first one names the layer.
         users: Each is served by one combination.
         half: Serve only the half of all combinations that tells layers apart.
 
@@ -110,16 +110,16 @@ def layers_of(
     arm_of = Launch(f"layers-{surface}", shares({f"{n}": 1 / len(arms) for n in range(len(arms))}), layer="layers")
     codes = np.maximum(arm_of.assign(asked), 0)
     begin_ms = int(log.impressions["time_ms"].max() or 0) + STEP_MS  # type: ignore[arg-type]
-    sums = np.zeros((len(asked), len(HEADS) + 1))
+    sums = np.zeros((len(asked), len(HEADS)))
     for row, (user, code) in enumerate(zip(asked.tolist(), codes.tolist(), strict=True)):
         for number in range(row * REQUESTS, (row + 1) * REQUESTS):
             request = Request(number, user, surface, begin_ms + number * STEP_MS // 60, 10)
             sums[row] += _answered(world, arms[code], request)
         if row % 50 == 0:
             progress(row / len(asked), f"layers of {surface}")
-    which, shown = np.array(design.arms)[codes], np.maximum(sums[:, -1], 1)
+    which = np.array(design.arms)[codes]
     known = {one: before(log.impressions, asked, surface, one) for one in metrics}
-    effects = {one: layer_effects(design, which, sums[:, HEADS.index(one)] / shown, known[one]) for one in metrics}
+    effects = {one: layer_effects(design, which, sums[:, HEADS.index(one)] / REQUESTS, known[one]) for one in metrics}
     return LayersTold(surface, legacy, names, effects, blame(effects[metrics[0]]))
 
 
@@ -148,12 +148,12 @@ def _shares(told: pl.DataFrame, users: NDArray[np.int64], head: str) -> NDArray[
 
 
 def _answered(world: World, arm: Swapped, request: Request) -> NDArray[np.float64]:
-    """What the user did with the slate: sums by head, then items."""
+    """What the user did with the slate, by head."""
     items = arm.rank(request).item_ids
     if not len(items):
-        return np.zeros(len(HEADS) + 1)
+        return np.zeros(len(HEADS))
     found = world.respond(request.user_id, items, np.arange(len(items)), request.surface, request.now_ms)
-    return np.array([*found.heads.sum(axis=0), len(items)], np.float64)
+    return found.heads.sum(axis=0).astype(np.float64)
 
 
 def _port(workspace: Workspace, legacy: str, log: Log) -> Stack:
