@@ -82,21 +82,13 @@ def draw_worlds(
     drawn = joint(plan.unknowns(), plan.loadings, worlds, seed)
     starts, waits, ramps, shadows = (_given(plan, one, worlds) for one in (starts, waits, ramps, shadows))
     drawn |= {f"{s.name}.slip": starts[s.name] - s.start for s in plan.surfaces if s.name in starts}
-    none, planned = np.zeros(worlds), np.full(worlds, -1.0)
-    given = ((waits, none), (ramps, planned), (shadows, planned))
-    unknown = np.stack(
-        [
-            np.stack([*(drawn[f"{s.name}.{u}"] for u in _UNKNOWNS), *(by.get(s.name, or_) for by, or_ in given)])
-            for s in plan.surfaces
-        ]
-    )
     cost = np.stack([drawn[f"{r.name}.cost"] for r in plan.resources])
     shape = (len(plan.resources), plan.weeks, worlds)
     held, baseline = np.zeros(shape), np.zeros(shape)
     uses = np.zeros((shape[0], len(USES), worlds))
     dual = np.zeros((len(plan.surfaces), shape[0], worlds))
     _walk(
-        np.ascontiguousarray(unknown.transpose(2, 0, 1)),
+        _unknown(plan, drawn, waits, ramps, shadows),
         np.ascontiguousarray(cost.T),
         _needs(plan, "old"),
         _needs(plan, "new"),
@@ -111,6 +103,22 @@ def draw_worlds(
         dual,
     )
     return Worlds(plan, held, baseline, pools(plan), uses, dual, seed)
+
+
+def _unknown(
+    plan: Transition, drawn: Mapping[str, NDArray[np.float64]], *given: Mapping[str, NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """World x surface x unknown: what was drawn, then ``waits``, ``ramps`` and ``shadows``, of which -1 is the plan's own."""
+    one = next(iter(drawn.values()))
+    none = (np.zeros_like(one), np.full_like(one, -1.0), np.full_like(one, -1.0))
+    rows = [
+        [
+            *(drawn[f"{s.name}.{u}"] for u in _UNKNOWNS),
+            *(by.get(s.name, or_) for by, or_ in zip(given, none, strict=True)),
+        ]
+        for s in plan.surfaces
+    ]
+    return np.ascontiguousarray(np.array(rows).transpose(2, 0, 1))
 
 
 def _given(
