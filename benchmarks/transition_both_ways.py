@@ -5,13 +5,15 @@
 Delays: made migrations of two surfaces with their own sizes, ramps, leads and lags, one of them delayed by 1 to 8 weeks; first
 without any doubt, then with doubt in durations, lag and efficiency, where the mean over worlds is compared. Ramps: the task in
 whose days the stages run takes other weeks than capacity was ordered for, fewer or up to 8 more. Caps: room for
-launches that opens in a made week, first too small for one of the two; use is compared with room in every week.
+launches that opens in a made week, first too small for one of the two; use is compared with room in every week. Returns: pools that launches fit only on what earlier ones
+gave back, and for two to four launches every order by hand.
 """
 
 from __future__ import annotations
 
 import resource
 import time
+from itertools import permutations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +36,7 @@ from mainstem.workspace.transition_level import LevelledTransition, level_transi
 from mainstem.workspace.transition_slips import delayed, late_dual_running, longer_ramp_dual_running, stretched
 
 SURFACES = ("feed", "pages")
-CASES, DOUBTED, CAPS, WORLDS = 200, 20, 60, 2_000
+CASES, DOUBTED, CAPS, ORDERS, WORLDS = 200, 20, 60, 40, 2_000
 
 
 def made(draw: np.random.Generator, *, doubt: bool, ramps: bool = False) -> Joined:
@@ -160,6 +162,43 @@ def returned(draw: np.random.Generator) -> tuple[int, int, int, float]:
     return cases, without, held_with, over
 
 
+def ordered(draw: np.random.Generator) -> tuple[int, int, int, int]:
+    """Pools for two to four launches: in how many some order fits, how many of those levelled, and how many of the others did."""
+    fits, levelled, none, wrong = 0, 0, 0, 0
+    for _ in range(ORDERS):
+        names = [f"s{at}" for at in range(int(draw.integers(2, 5)))]
+        old, new = draw.uniform(20.0, 100.0, (2, len(names)))
+        cap, lag = float(draw.uniform(30.0, 110.0)), int(draw.integers(0, 4))
+        asked = min(_asked(old[list(one)], new[list(one)]) for one in permutations(range(len(names))))
+        found = _levelled(_in_a_row(names, old, new, lag), cap, returns=True)
+        if asked <= cap:
+            fits, levelled = fits + 1, levelled + (found is not None)
+        else:
+            none, wrong = none + 1, wrong + (found is not None)
+    return fits, levelled, none, wrong
+
+
+def _asked(old: NDArray[np.float64], new: NDArray[np.float64]) -> float:
+    """The room that launches ask for at once, if each waits for what the one before gives back."""
+    taken = np.concatenate([[0.0], np.cumsum(new - old)[:-1]])
+    return float((taken + new).max())
+
+
+def _in_a_row(names: list[str], old: NDArray[np.float64], new: NDArray[np.float64], lag: int) -> Joined:
+    """Surfaces that nothing but their pool holds up."""
+    text = ['[program]\nname = "made"\nstart = 2026-01-05\n[pools.gpu]\nsize = 10000']
+    text += [
+        f'[tasks.{name}-ramp]\nduration = [30]\n[milestones.{name}-live]\nafter = ["{name}-ramp"]' for name in names
+    ]
+    moves = tuple(
+        SurfaceMove(name, {"gpu": Need(a)}, {"gpu": Need(b)}, stages=((1.0, 0),), lag=exactly(float(lag)))
+        for name, a, b in zip(names, old.tolist(), new.tolist(), strict=True)
+    )
+    links = {name: SurfaceLink(f"{name}-live", (f"{name}-ramp",)) for name in names}
+    plan = Transition(moves, (Resource("gpu", "GPU"),), weeks=104)
+    return join(parse_program("\n".join(text)), plan, Joining(links, {"gpu": PoolLink("gpu")}))
+
+
 def _levelled(held: Joined, cap: float, *, returns: bool) -> LevelledTransition | None:
     try:
         return level_transition(held, {"gpu": {0: cap}}, worlds=1, returns=returns)
@@ -198,6 +237,11 @@ def main() -> None:
     print(
         f"{cases} caps below the larger launch, which fits what the smaller one gives back: {without} levelled without returns, "
         f"{held_with} with, {max(over, 0.0):.1e} over the pool in a week at most ({_met(good)}: none, all, and none)"
+    )
+    fits, levelled, none, wrong = ordered(np.random.default_rng(10))
+    print(
+        f"{ORDERS} pools for two to four launches: {levelled} of {fits} that some order fits are levelled "
+        f"({_met(levelled == fits)}: all), and {wrong} of {none} that none fits ({_met(wrong == 0)}: none)"
     )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(f"{time.process_time() - began:.1f} s of CPU, {peak:.2f} GB at most")
