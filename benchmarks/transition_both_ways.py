@@ -4,9 +4,9 @@
 
 Delays: made migrations of two surfaces with their own sizes, ramps, leads and lags, one of them delayed by 1 to 8 weeks; first
 without any doubt, then with doubt in durations, lag and efficiency, where the mean over worlds is compared. Ramps: the task in
-whose days the stages run takes other weeks than capacity was ordered for, fewer or up to 8 more. Caps: room for
-launches that opens in a made week, first too small for one of the two; use is compared with room in every week. Returns: pools that launches fit only on what earlier ones
-gave back, and for two to four launches every order by hand.
+whose days the stages run takes other weeks than capacity was ordered for, fewer or up to 8 more. Caps: room for launches that
+opens in a made week, first too small for one of the two; use is compared with room in every week. Returns: caps that launches fit
+only on what earlier ones gave back, and for two to four launches every order by hand.
 """
 
 from __future__ import annotations
