@@ -44,6 +44,8 @@ def test_a_flag_says_who_is_served_by_the_new_stack_as_requests_are(tmp_path: Pa
                 assert told["metadata"] == {"launch": "one", "surface": "feed"} | (
                     {} if told["value"] else {"legacy": stack}
                 )
+        tag = asked(client, "1000").headers["etag"]
+        assert asked(client, "1000", headers={"If-None-Match": tag}).status_code == 304
         move(book, 1.0, "landed")
         told = asked(client, "1000", "one").json()
         assert (told["value"], told["reason"], told["variant"]) == (True, "STATIC", "landed")
