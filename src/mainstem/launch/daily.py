@@ -7,14 +7,17 @@ from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
+import polars as pl
 
 from mainstem.base.errors import LaunchError
-from mainstem.launch.exposure import MS_PER_DAY
+from mainstem.launch.exposure import MS_PER_DAY, Look
+from mainstem.launch.for_whom import slices_of, waits_of
 from mainstem.launch.gate import Gate, Hour, Phase
 from mainstem.launch.plan_file import Metric
 from mainstem.launch.pulls import NOT_YET, Pulls, path_of_pulls, pulls_of
+from mainstem.launch.served_log import BEFORE
 from mainstem.launch.since_exposure import DAYS, since_exposure
-from mainstem.launch.standing import DaySince, Spent
+from mainstem.launch.standing import DaySince, SliceStanding, Spent, WaitStanding
 from mainstem.launch.verdict import LaunchVerdict, MetricVerdict, Role, Rule, claim_bounds, judge_launch, judge_metric
 from mainstem.store.launch_book import DayLook
 
@@ -36,12 +39,15 @@ class Day:
         metrics: Those with a margin of which something can be said.
         looks: The days of the looks that decide.
         since: Effects by days since first exposure.
+        slices: Effects by part of the units; ``waits`` how long requests took. Both are read, and gate nothing.
     """
 
     verdict: LaunchVerdict
     metrics: dict[str, MetricDay]
     looks: tuple[int, ...]
     since: tuple[DaySince, ...] = ()
+    slices: tuple[SliceStanding, ...] = ()
+    waits: tuple[WaitStanding, ...] = ()
 
 
 @dataclass(slots=True)
@@ -56,6 +62,8 @@ class Daily:
     _pulls: dict[tuple[str, int, int], Pulls | None] = field(default_factory=dict)
     _told: tuple[tuple[int, ...], dict[str, MetricDay]] = ((), {})
     _since: tuple[DaySince, ...] = ()
+    _slices: tuple[SliceStanding, ...] = ()
+    _waits: tuple[WaitStanding, ...] = ()
 
     def verdict(self, phase: Phase, looks: Sequence[DayLook], hour: Hour) -> Day | None:
         """What is shown by the looks so far; None before the first legal look of every metric that must pass.
@@ -72,6 +80,7 @@ class Daily:
             found = {name: self._metric(name, one, phase, looks) for name, one in plan.metrics.items() if one.margin}
             self._told = (key, {name: one for name, one in found.items() if one is not None})
             self._since = tuple(self._by_day(phase, looks[-1]))
+            self._slices, self._waits = self._beside(phase, looks[-1])
         metrics = self._told[1]
         unread = [name for name in plan.must_pass() if name not in metrics]
         told = [one.verdict for one in metrics.values()]
@@ -80,7 +89,7 @@ class Daily:
             for name in unread
         ]
         verdict = judge_launch(told, invalid=hour.invalid, rolled_back=hour.harmed)
-        return Day(verdict, metrics, tuple(one.number for one in looks), self._since)
+        return Day(verdict, metrics, tuple(one.number for one in looks), self._since, self._slices, self._waits)
 
     def _metric(self, name: str, metric: Metric, phase: Phase, looks: Sequence[DayLook]) -> MetricDay | None:
         """One metric over its legal looks; None while nothing can be said of it."""
@@ -127,6 +136,15 @@ class Daily:
                     raise
                 continue
             yield from (DaySince(name, day, change) for day, change in enumerate(found.days))
+
+    def _beside(self, phase: Phase, look: DayLook) -> tuple[tuple[SliceStanding, ...], tuple[WaitStanding, ...]]:
+        """Who it was better or worse for, and how long they waited; once a look."""
+        units, _ = self.gate.units(phase, look.at_ms, look.seen)
+        requests = Metric(role="diagnostic", kind="quantile", column="latency_ms", quantile=0.5)
+        waits = waits_of(self.gate.table(phase, look.at_ms, look.seen, requests).filter(pl.col("latency_ms") > 0))
+        before = next((one for one in units.columns if one.startswith(BEFORE)), "")
+        shown = Look(phase.start_ms, look.at_ms)
+        return slices_of(units, self.gate.plan.must_pass(), shown, before), waits
 
     def _rule(self, name: str, metric: Metric) -> Rule:
         plan = self.gate.plan

@@ -82,6 +82,36 @@ class DaySince:
 
 
 @dataclass(frozen=True, slots=True)
+class SliceStanding:
+    """One metric in one part of the units at the last daily look: to be read, never gated on.
+
+    Attributes:
+        by: What units are parted by: ``cohort`` or ``activity before``.
+        part: Such as ``days 1 to 7``.
+        units: In both arms.
+        change: New minus old as a share of old, simultaneous over the parts and metrics of the look; None where too few units
+            or nothing that varies.
+    """
+
+    by: str
+    part: str
+    metric: str
+    direction: str
+    units: int
+    change: Interval | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WaitStanding:
+    """One quantile of how long requests took, in each arm and new minus old, in ms; users are clusters."""
+
+    quantile: float
+    old: Interval
+    new: Interval
+    difference: Interval
+
+
+@dataclass(frozen=True, slots=True)
 class OriginStanding:
     """One surface against one legacy stack: gated on its own interval, never on a pooled one.
 
@@ -101,6 +131,8 @@ class OriginStanding:
     ratios: tuple[RatioStanding, ...]
     since: tuple[DaySince, ...] = ()
     left_out: tuple[str, ...] = ()
+    slices: tuple[SliceStanding, ...] = ()
+    waits: tuple[WaitStanding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,6 +117,8 @@ def _origin(plan: Plan, legacy: str, hour: Hour, day: Day | None, days: float) -
         tuple(_ratio(plan, one, counts, hour) for one, counts in hour.ratios),
         () if day is None else day.since,
         hour.left_out,
+        () if day is None else day.slices,
+        () if day is None else day.waits,
     )
 
 
