@@ -1,6 +1,7 @@
 """Room that an earlier launch gives back is there for a later one, from when it is reclaimed, and every week is kept."""
 
 import contextlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,15 +20,16 @@ WEEKS = 80
 Sizes = dict[str, tuple[float, float]]
 
 
-def migration(sizes: Sizes, *, days: int = 50, pool: dict[int, float] | None = None, **more) -> Joined:
+def migration(sizes: Sizes, *, days: int = 50, pool: dict[int, float] | None = None, **more: Any) -> Joined:
     """Surfaces of so many old and new units, each with a ramp of so many days that nothing holds up."""
     text = ['[program]\nname = "made"\nstart = 2026-01-05\n[pools.gpu]\nsize = 10000']
     for name in sizes:
         text.append(f"[tasks.{name}-ramp]\nduration = [{days}]\n[milestones.{name}-live]\nafter = ['{name}-ramp']")
+    own: dict[str, Any] = {"lag": exactly(2.0)} | more
     moves = tuple(
         SurfaceMove(
             name, {"gpu": Need(old)}, {"gpu": Need(new)}, stages=((0.5, 2), (1.0, 0)), start=2,
-            **{"lag": exactly(2.0)} | more,
+            **own,
         )
         for name, (old, new) in sizes.items()
     )  # fmt: skip
@@ -115,7 +117,8 @@ def test_old_and_new_together_never_hold_more_than_the_pool() -> None:
     for seed in range(14):
         draw = np.random.default_rng(seed)
         names = ["a", "b", "c"][: int(draw.integers(2, 4))]
-        sizes = {name: tuple(float(one) for one in draw.integers(20, 100, 2)) for name in names}
+        units = draw.integers(20, 100, (len(names), 2)).astype(float).tolist()
+        sizes = {name: (old, new) for name, (old, new) in zip(names, units, strict=True)}
         lag, size = int(draw.integers(0, 4)), sum(old for old, _ in sizes.values()) + float(draw.integers(30, 110))
         held = migration(sizes, days=int(draw.integers(8, 60)), pool={0: size}, lag=exactly(float(lag)))
         with contextlib.suppress(ProgramError):
