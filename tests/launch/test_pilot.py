@@ -55,7 +55,8 @@ def alike(one: Any, other: Any) -> bool:
 def test_a_neutral_surface_lands_and_one_that_is_harmed_goes_back(made: Any) -> None:
     run = made("feed", "pages", change={"pages": -0.5}, users=900)
     told: list[Standing] = []
-    run.fly(14 * DAYS, run.pilot(tell=lambda standing, done: told.append(standing)))
+    seven = np.array([7])  # every made item is this one: all is done on a large creator's items
+    run.fly(14 * DAYS, run.pilot(tell=lambda standing, done: told.append(standing), large=lambda: seven))
     assert run.states() == {"feed": "landed", "pages": "rolled back"}
     assert run.actions("feed") == ["start", "forward", "forward", "forward", "land"]
     assert run.actions("pages") == ["start", "forward", "forward", "roll back"]
@@ -66,12 +67,16 @@ def test_a_neutral_surface_lands_and_one_that_is_harmed_goes_back(made: Any) -> 
     assert not ships(last)
     assert {one.name: one.shown for one in feed.origins[0].metrics}["clicks"] == ("not worse",)
     assert "clicks" in {one.metric for one in feed.origins[0].since}
+    parts = {(one.by, one.part): one.change for one in feed.origins[0].slices if one.metric == "clicks"}
+    assert parts[("creators", "large")] is not None
+    assert parts[("creators", "small")] is None
+    assert next(by for by, _ in parts) == "cohort"
     found = next(one for one in pages.origins[0].metrics if one.name == "clicks")
     assert found.rollback is not None
     assert found.rollback.statistic >= found.rollback.bound
     assert found.change.high < 0
     # Another pilot tells the same of what has ended.
-    again = run.pilot()
+    again = run.pilot(large=lambda: seven)
     again.once(again.sit())
     assert alike(asdict(again.standing(run.book.placements("made"), last.at_ms)), asdict(last))
     # JSON and back: pages and reports read this file.

@@ -16,10 +16,12 @@ from mainstem.launch.standing import (
     MetricStanding,
     OriginStanding,
     RatioStanding,
+    SliceStanding,
     Spent,
     Standing,
     State,
     SurfaceStanding,
+    WaitStanding,
 )
 
 START_MS = 1_793_005_200_000
@@ -94,10 +96,27 @@ def since(surface: str, legacy: str) -> tuple[DaySince, ...]:
     )
 
 
+def slices(surface: str, legacy: str) -> tuple[SliceStanding, ...]:
+    middle = CHANGES[surface, legacy][0]
+    parts = (("cohort", "days 1 to 7", 1.0), ("cohort", "days 8 to 14", 1.3), ("activity before", "lowest quarter", 0.2),
+             ("activity before", "highest quarter", 2.0), ("creators", "large", 0.4), ("creators", "small", 1.7))  # fmt: skip
+    found = (
+        SliceStanding(by, part, "long_views", "up", 20_600, interval(scale * middle, 0.009))
+        for by, part, scale in parts
+    )
+    return (*found, SliceStanding("cohort", "days 15 to 21", "long_views", "up", 84))
+
+
+def waits() -> tuple[WaitStanding, ...]:
+    found = ((0.5, 61.2, 48.9), (0.9, 104.0, 93.5), (0.99, 182.0, 201.3))
+    return tuple(WaitStanding(q, interval(old, 2), interval(new, 2), interval(new - old, 3)) for q, old, new in found)
+
+
 def origin(surface: str, legacy: str, verdict: str, *reasons: str) -> OriginStanding:
     return OriginStanding(
         legacy, verdict, reasons, 12, 28, tuple(metric(surface, legacy, name, at) for at, name in enumerate(ROLES)),
         ratios(), since(surface, legacy), ("12 units in two arms", "3 events from the future"),
+        slices(surface, legacy), waits(),
     )  # fmt: skip
 
 
@@ -197,6 +216,7 @@ def half() -> Standing:
     """A pass within the first hours: counts and an hourly bound, no look, no days since exposure, one metric only."""
     whole = rich().surfaces[0]
     gate = replace(whole.origins[0], verdict="INCONCLUSIVE", reasons=("before the first legal look",), looks=0, since=(),
+                   slices=(), waits=(),
                    ratios=ratios(broken=True)[:1], metrics=whole.origins[0].metrics[:1], left_out=())  # fmt: skip
     one = replace(whole, state="ramp", step=1, share=0.01, reason="", origins=(gate,), shadow=None)
     return replace(rich(), verdict="INVALID", made=False, surfaces=(one,), acts=acts()[:3], at_ms=START_MS + 40_000_000)

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Final
 
-from mainstem.launch.for_whom import worst_slice
 from mainstem.launch.standing import Act, MetricStanding, OriginStanding, Standing, SurfaceStanding
 from mainstem.report.launch_rows import (
     answer,
@@ -191,7 +190,7 @@ def _spent_lines(origin: OriginStanding, *, waits: bool) -> Iterator[str]:
         yield from _wrapped(f"days to a verdict are not known of {_plain(last) or 'any metric'}", "  ")
     elif waits and days:
         yield from _wrapped(f"about {days:.0f} more days to a verdict, the last metric is {_plain(last)}", "  ")
-    worst = worst_slice(origin.slices)
+    worst = origin.worst_slice
     if worst is not None and worst.change is not None:
         told = f"worst slice: {_plain(worst.metric)} in {_plain(worst.part)} ({_plain(worst.by)}), "
         yield from _wrapped(f"{told}{worst.change.mid:+.1%}, its whole interval is harm; gates nothing", "  ")

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from mainstem.base.errors import LaunchError
+from mainstem.launch.creators import sides_of
 from mainstem.launch.exposure import MS_PER_DAY, Look
 from mainstem.launch.for_whom import slices_of, waits_of
 from mainstem.launch.gate import Gate, Hour, Phase
@@ -143,8 +144,11 @@ class Daily:
         requests = Metric(role="diagnostic", kind="quantile", column="latency_ms", quantile=0.5)
         waits = waits_of(self.gate.table(phase, look.at_ms, look.seen, requests).filter(pl.col("latency_ms") > 0))
         before = next((one for one in units.columns if one.startswith(BEFORE)), "")
-        shown = Look(phase.start_ms, look.at_ms)
-        return slices_of(units, self.gate.plan.must_pass(), shown, before), waits
+        # Units are added up over all their time here, which a metric with a window is not.
+        metrics = {name: one for name, one in self.gate.plan.must_pass().items() if not one.window_days}
+        large = self.gate.large
+        sides = {} if large is None else sides_of(units, self.gate.events(look.at_ms, look.seen), metrics, large)
+        return slices_of(units, metrics, Look(phase.start_ms, look.at_ms), before, sides), waits
 
     def _rule(self, name: str, metric: Metric) -> Rule:
         plan = self.gate.plan

@@ -1,6 +1,7 @@
 """For whom was it better or worse, and how long did they wait? What a daily look tells beside its verdict; it gates nothing.
 
-Units are parted by the days in which they came and by how much they did before the launch. Intervals hold together over all
+Units are parted by the days in which they came and by how much they did before the launch; what they did also by whose items it was
+done on, small creators' or large ones'. Intervals hold together over all
 parts and metrics of one gate's look (Bonferroni); they are not made for peeking, and another look may say another thing.
 """
 
@@ -14,6 +15,7 @@ import polars as pl
 
 from mainstem.base.errors import LaunchError
 from mainstem.launch.assignment import CONTROL, TREATMENT
+from mainstem.launch.creators import by_creator
 from mainstem.launch.exposure import Look
 from mainstem.launch.metrics import Effect
 from mainstem.launch.plan_file import Metric
@@ -27,28 +29,37 @@ FEWEST_IN_PART: Final = 100
 LEVEL: Final = 0.95
 WAITS: Final = (0.5, 0.9, 0.99)
 ACTIVITY: Final = "activity before"
+CREATORS: Final = "creators"
 _NAMES: Final = ("lowest quarter", "second quarter", "third quarter", "highest quarter")
 
 
 def slices_of(
-    units: pl.DataFrame, metrics: Mapping[str, Metric], look: Look, before: str = ""
+    units: pl.DataFrame,
+    metrics: Mapping[str, Metric],
+    look: Look,
+    before: str = "",
+    sides: Mapping[str, pl.DataFrame] | None = None,
 ) -> tuple[SliceStanding, ...]:
-    """Each metric's change in each part of the units, with intervals that hold together.
+    """Each metric's change in each part of the units and on each side of the creators, with intervals that hold together.
 
     Args:
         units: From ``exposure.triggered``, with covariates where there are some.
         metrics: By name; quantiles are left out.
         look: Whose start is the first day's.
         before: The column of use before the launch by which units are quartered; empty leaves that out.
+        sides: From ``creators.sides_of``.
     """
     parts = list(_parts(with_cohort(units, look), before))
+    parts += [(CREATORS, side, table) for side, table in (sides or {}).items()]
     large = [(by, name, table) for by, name, table in parts if _smaller(table) >= FEWEST_IN_PART]
-    found = [(by, name, effects_in({name: table}, metrics)[0].get(name, {})) for by, name, table in large]
+    found = [(by, name, effects_in({name: table}, _asked(metrics, by))[0].get(name, {})) for by, name, table in large]
     tests = sum(len(effects) for _, _, effects in found)
     level = 1 - (1 - LEVEL) / max(tests, 1)
     told = {(by, name): effects for by, name, effects in found}
     return tuple(
-        one for by, name, table in parts for one in _told(by, name, table, told.get((by, name), {}), metrics, level)
+        one
+        for by, name, table in parts
+        for one in _told(by, name, table, told.get((by, name), {}), _asked(metrics, by), level)
     )
 
 
@@ -69,20 +80,8 @@ def waits_of(rows: pl.DataFrame) -> tuple[WaitStanding, ...]:
     return tuple(WaitStanding(one.quantile, one.control, one.treatment, one.difference) for one in reached)
 
 
-def wholly_harm(one: SliceStanding) -> bool:
-    """Whether a part's whole interval is on the worse side of no change."""
-    if one.change is None:
-        return False
-    return one.change.high < 0 if one.direction == "up" else one.change.low > 0
-
-
-def worst_slice(slices: tuple[SliceStanding, ...]) -> SliceStanding | None:
-    """The part that lost the most, among those whose whole interval is harm; None where there is none."""
-    return max((one for one in slices if wholly_harm(one)), key=_loss, default=None)
-
-
-def _loss(one: SliceStanding) -> float:
-    return abs(one.change.mid) if one.change else 0.0
+def _asked(metrics: Mapping[str, Metric], by: str) -> dict[str, Metric]:
+    return {name: one for name, one in metrics.items() if by != CREATORS or by_creator(one)}
 
 
 def _parts(units: pl.DataFrame, before: str) -> Iterator[tuple[str, str, pl.DataFrame]]:

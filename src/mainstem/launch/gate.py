@@ -12,6 +12,7 @@ from typing import Final, Literal, cast
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from mainstem.base.errors import LaunchError
 from mainstem.launch.assignment import CONTROL, TREATMENT, positions, unit_keys
@@ -112,12 +113,21 @@ class Gate:
         log: What was served and answered.
         before: Covariates: ``unit``, ``measured_ms`` and ``before_…`` columns; None where the plan names none.
         audience: Units that this stack carries here, as it was known at the start: information is counted against it.
+        large: Items of large creators, ascending; None where nobody knows.
     """
 
     def __init__(
-        self, plan: Plan, surface: str, legacy: str, log: ServedLog, before: pl.DataFrame | None, audience: int
+        self,
+        plan: Plan,
+        surface: str,
+        legacy: str,
+        log: ServedLog,
+        before: pl.DataFrame | None,
+        audience: int,
+        large: NDArray[np.int64] | None = None,
     ) -> None:
         self.plan, self.surface, self.legacy, self.audience = plan, surface, legacy, max(audience, 1)
+        self.large = large
         self._log, self._before = log, before
         self._known: dict[tuple[int, int, int, float], tuple[pl.DataFrame, Health]] = {}
         gates = sum(len(plan.carried(one)) for one in plan.surfaces)

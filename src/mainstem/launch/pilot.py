@@ -13,7 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from mainstem.base.clock import Clock
 from mainstem.base.errors import MainstemError
@@ -39,6 +41,7 @@ class Outside:
 
     Attributes:
         before: Covariates of a surface's units; None where the plan names none.
+        large: Items of large creators, ascending; None where nobody knows.
         shadow: What mirrored traffic showed of a surface.
         risks: Named risks of the assessment that are not met.
         tell: Is given the standing after each pass, and the acts that were done in it.
@@ -48,6 +51,7 @@ class Outside:
     """
 
     before: Callable[[str], pl.DataFrame | None] = lambda surface: None
+    large: Callable[[], NDArray[np.int64] | None] = lambda: None
     shadow: Callable[[str], ShadowSeen | None] = lambda surface: None
     risks: Callable[[Sequence[str]], tuple[str, ...]] = lambda names: ()
     tell: Callable[[Standing, Sequence[Decision]], object] = lambda standing, done: None
@@ -204,9 +208,9 @@ class Pilot:
     def _gates_of(self, surface: str) -> tuple[Daily, ...]:
         if surface not in self._gates:
             audience: Mapping[str, int] = self.started.facts.get("audience", {}).get(surface, {})
-            before = self.outside.before(surface)
+            before, large = self.outside.before(surface), self.outside.large()
             self._gates[surface] = tuple(
-                Daily(Gate(self.plan, surface, legacy, self.log, before, int(audience.get(legacy, 0))))
+                Daily(Gate(self.plan, surface, legacy, self.log, before, int(audience.get(legacy, 0)), large))
                 for legacy in self.plan.carried(surface)
             )
         return self._gates[surface]

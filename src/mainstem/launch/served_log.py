@@ -30,6 +30,8 @@ BEFORE: Final = "before_"
 """A covariate is a column from before the start: ``before_click``."""
 OFFSET: Final = "offset"
 """The log's offset of a row: a look that is read again takes the rows that it saw."""
+ITEM: Final = "item"
+"""The item of an outcome; -1 where it is no number, and for a served slate."""
 TOTAL: Final = "total"
 """The entry of an impression's timings that holds the whole request, where there is one."""
 _STEP: Final = 20_000
@@ -53,6 +55,7 @@ class _Answered(msgspec.Struct):
     user_id: int | str
     surface: str
     time_ms: int
+    item_id: int | str = -1
     viewed: int = 1
     click: int | None = None
     like: int | None = None
@@ -117,7 +120,7 @@ class ServedLog:
         """The latest time of any record."""
         self._read, self._plan, self._user_of = read, plan, user_of
         self._exposed = _Rows(("unit", "surface", "arm", "time_ms", OFFSET))
-        self._events = _Rows(("unit", "surface", "time_ms", OFFSET, *COLUMNS))
+        self._events = _Rows(("unit", "surface", "time_ms", OFFSET, ITEM, *COLUMNS))
 
     def follow(self) -> int:
         """Takes in what is new; answers the latest time of any record so far."""
@@ -136,7 +139,7 @@ class ServedLog:
         return self._mine(self._exposed.frame(), surface, legacy)
 
     def events(self, surface: str, legacy: str) -> pl.DataFrame:
-        """What those units saw and did there: ``unit``, ``time_ms``, ``offset`` and each of ``COLUMNS``."""
+        """What those units saw and did there: ``unit``, ``time_ms``, ``offset``, ``item`` and each of ``COLUMNS``."""
         return self._mine(self._events.frame(), surface, legacy)
 
     def _mine(self, table: pl.DataFrame, surface: str, legacy: str) -> pl.DataFrame:
@@ -157,7 +160,7 @@ class ServedLog:
                 launch, _, arm = (shown.arm or "").rpartition(".")
                 if launch == self._plan.name:
                     exposed.append((shown.user_id, shown.surface, arm, shown.time_ms, one.offset))
-                    told = (*_counted(shown), *_NO_ACTS)
+                    told = (-1, *_counted(shown), *_NO_ACTS)
                     events.append((shown.user_id, shown.surface, shown.time_ms, one.offset, *told))
             elif one.kind == FEEDBACK:
                 answered = _ANSWERED(one.payload)
@@ -165,7 +168,8 @@ class ServedLog:
                 if answered.surface in self._plan.surfaces and answered.time_ms >= self._since_ms:
                     unit = self._number(answered.user_id)
                     done = (getattr(answered, name) or 0 for name in ACTS)
-                    events.append((unit, answered.surface, answered.time_ms, one.offset, 0, 0, 0, 0.0, *done))
+                    item = answered.item_id if isinstance(answered.item_id, int) else -1
+                    events.append((unit, answered.surface, answered.time_ms, one.offset, item, 0, 0, 0, 0.0, *done))
         self._exposed.add(exposed)
         self._events.add(events)
 

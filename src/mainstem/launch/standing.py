@@ -86,7 +86,7 @@ class SliceStanding:
     """One metric in one part of the units at the last daily look: to be read, never gated on.
 
     Attributes:
-        by: What units are parted by: ``cohort`` or ``activity before``.
+        by: What units are parted by: ``cohort`` or ``activity before``; or ``creators``, what they did on whose items.
         part: Such as ``days 1 to 7``.
         units: In both arms.
         change: New minus old as a share of old, simultaneous over the parts and metrics of the look; None where too few units
@@ -99,6 +99,13 @@ class SliceStanding:
     direction: str
     units: int
     change: Interval | None = None
+
+    @property
+    def wholly_harm(self) -> bool:
+        """Whether the whole interval is on the worse side of no change."""
+        if self.change is None:
+            return False
+        return self.change.high < 0 if self.direction == "up" else self.change.low > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +140,12 @@ class OriginStanding:
     left_out: tuple[str, ...] = ()
     slices: tuple[SliceStanding, ...] = ()
     waits: tuple[WaitStanding, ...] = ()
+
+    @property
+    def worst_slice(self) -> SliceStanding | None:
+        """The part that lost the most, among those whose whole interval is harm; None where there is none."""
+        harmed = (one for one in self.slices if one.wholly_harm)
+        return max(harmed, key=lambda one: abs(one.change.mid) if one.change else 0.0, default=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from mainstem.report.launch_figures import (
     since_figure,
 )
 from mainstem.report.launch_rows import day_of, summary
-from mainstem.report.launch_tables import acts_table, gates_table, surfaces_table
+from mainstem.report.launch_tables import acts_table, gates_table, slices_table, surfaces_table, waits_table
 from mainstem.report.table import Table
 
 
@@ -130,7 +130,13 @@ def _surface(at: int, surface: SurfaceStanding) -> Section:
     notes += [] if surface.origins else ["No evidence of served traffic yet."]
     verdicts = tuple((one.legacy, one.verdict, "; ".join(one.reasons)) for one in surface.origins)
     return Section(
-        f"surface-{at}", surface.surface, tuple(notes), verdicts, tuple(one for one in figures if one is not None)
+        f"surface-{at}",
+        surface.surface,
+        tuple(notes),
+        verdicts,
+        tuple(one for one in figures if one is not None),
+        tuple(one for one in (slices_table(surface), waits_table(surface)) if one.rows),
+        most=12,
     )
 
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from mainstem.evaluate.intervals import Interval
 from mainstem.launch.standing import LayerPart, MetricStanding, Standing, SurfaceStanding
 from mainstem.report import numbers
 from mainstem.report.launch_rows import (
@@ -243,6 +244,68 @@ def since_table(surface: SurfaceStanding) -> Table:
     return Table(
         f"since-{surface.surface}", f"{surface.surface}: the effect by days since first exposure", columns, rows, note
     )
+
+
+def slices_table(surface: SurfaceStanding) -> Table:
+    """Who it was better or worse for, at the last daily look."""
+    rows = tuple(
+        {
+            "legacy": origin.legacy,
+            "by": one.by,
+            "part": one.part,
+            "metric": one.metric,
+            "units": one.units,
+            "change": None if one.change is None else asdict(one.change),
+            "side": "worse" if one.wholly_harm else _beyond(one.change),
+        }
+        for origin in surface.origins
+        for one in origin.slices
+    )
+    columns = (
+        Column("legacy", "Against", "id"),
+        Column("by", "By"),
+        Column("part", "Part"),
+        Column("metric", "Metric"),
+        Column("units", "Units", "count"),
+        Column("change", "Change", "change"),
+        Column("side", "Whole interval"),
+    )
+    note = (
+        "Of the last daily look alone. Intervals hold together over all rows of one legacy stack; nothing is told of a part with "
+        "fewer than 100 units in an arm. Creators: what the same units did on the items of those who had half of what was shown "
+        "before, and of all others. To be read: nothing here is gated on."
+    )
+    return Table(f"slices-{surface.surface}", f"{surface.surface}: who it was better or worse for", columns, rows, note)
+
+
+def _beyond(change: Interval | None) -> str:
+    return "better" if change is not None and (change.low > 0 or change.high < 0) else ""
+
+
+def waits_table(surface: SurfaceStanding) -> Table:
+    """How long requests took in both arms, at the last daily look."""
+    rows = tuple(
+        {
+            "legacy": origin.legacy,
+            "quantile": f"p{100 * one.quantile:g}",
+            "old": one.old.mid,
+            "new": one.new.mid,
+            "low": one.difference.low,
+            "high": one.difference.high,
+        }
+        for origin in surface.origins
+        for one in origin.waits
+    )
+    columns = (
+        Column("legacy", "Against", "id"),
+        Column("quantile", "Quantile", "id"),
+        Column("old", "Old, ms", "value"),
+        Column("new", "New, ms", "value"),
+        Column("low", "New less old, from", "value"),
+        Column("high", "to", "value"),
+    )
+    note = "Of the time until the answer was ready; 95 % intervals, the requests of a user as one cluster."
+    return Table(f"waits-{surface.surface}", f"{surface.surface}: how long requests took", columns, rows, note)
 
 
 def latency_table(surface: SurfaceStanding) -> Table:

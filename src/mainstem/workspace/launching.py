@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from mainstem.base.clock import Clock, SystemClock
 from mainstem.base.errors import LaunchError, did_you_mean
@@ -20,6 +21,7 @@ from mainstem.base.evidence import Evidence
 from mainstem.data.log import Log
 from mainstem.data.records import IdTable
 from mainstem.launch.assignment import origins_of
+from mainstem.launch.creators import large_creators_items
 from mainstem.launch.decide import ENDED, Decision, ShadowSeen, check_ramp, state_at
 from mainstem.launch.pilot import Outside, Pilot
 from mainstem.launch.plan_file import Plan, check_unedited, plan_hash, read_plan
@@ -143,6 +145,7 @@ def pilot_of(workspace: Workspace, launch: str, clock: Clock | None = None) -> P
     counts = ShadowCounts(workspace.live / SHADOW_FILE)
     outside = Outside(
         before=before.of,
+        large=before.large,
         shadow=lambda surface: _shadow(counts, launch, surface),
         risks=lambda names: tuple(one.why for one in unmet_risks(workspace, names)),
         tell=lambda standing, done: tell(workspace, standing, done),
@@ -288,7 +291,7 @@ def audience(plan: Plan, log: Log) -> dict[str, dict[str, int]]:
 
 
 class _Before:
-    """What the log knew of a surface's users before the start; read once.
+    """What the log knew of a surface's users and of creators before the start; read once.
 
     Args:
         workspace: Whose log.
@@ -301,13 +304,25 @@ class _Before:
         named = {name for one in plan.metrics.values() for name in covariate_columns(one.covariates)}
         self._columns = sorted(name.removeprefix(BEFORE) for name in named)
         self._log: Log | None = None
+        self._large: NDArray[np.int64] | None = None
+
+    def large(self) -> NDArray[np.int64] | None:
+        """Items of large creators; None for a log that was never filled."""
+        if self._large is None and self._workspace.log.exists():
+            log = self._opened()
+            shown = log.impressions.filter(pl.col("time_ms") < self._start_ms)
+            self._large = large_creators_items(shown, log.items)
+        return self._large
+
+    def _opened(self) -> Log:
+        self._log = self._log or open_log(self._workspace)
+        return self._log
 
     def of(self, surface: str) -> pl.DataFrame | None:
         """One row for each user of a surface."""
         if not self._columns:
             return None
-        self._log = self._log or open_log(self._workspace)
-        rows = self._log.impressions.filter((pl.col("surface") == surface) & (pl.col("time_ms") < self._start_ms))
+        rows = self._opened().impressions.filter((pl.col("surface") == surface) & (pl.col("time_ms") < self._start_ms))
         sums = [_sum_of(name).cast(pl.Float64).alias(f"{BEFORE}{name}") for name in self._columns]
         table = rows.group_by(pl.col("user_id").alias("unit"), maintain_order=True).agg(*sums)
         return table.with_columns(pl.lit(self._start_ms).alias("measured_ms"))
